@@ -1,0 +1,1 @@
+"""Technology: one file per vendor; only wiring chooses among them."""

@@ -1,0 +1,87 @@
+"""Blobs in a local folder: two letters of the sha256, then the sha256."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from citewell.errors import Unavailable
+
+READ_BYTES = 1024 * 1024
+
+
+class LocalBlobStore:
+    """Writes to a temporary name, syncs, renames, syncs the folder: a blob is whole or absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def add(self, stream: BinaryIO) -> tuple[str, int]:
+        """Store a stream's bytes durably; return their sha256 and size in bytes."""
+        try:
+            return await asyncio.to_thread(self._write, stream)
+        except OSError as error:
+            raise Unavailable(
+                "The file could not be stored: the disk is full or cannot be written. "
+                "Free some space and upload it again.",
+                code="storage_failed",
+            ) from error
+
+    async def find_path(self, sha256: str) -> str | None:
+        """Return a path to the blob's bytes, or None."""
+        path = self._path(sha256)
+        return str(path) if await asyncio.to_thread(path.is_file) else None
+
+    async def list_hashes(self, older_than_seconds: float) -> list[str]:
+        """List the blobs that were stored longer ago than this."""
+        return await asyncio.to_thread(self._list, time.time() - older_than_seconds)
+
+    async def remove(self, sha256: str) -> None:
+        """Remove the blob; removing what is not there is no error."""
+        await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+    def _write(self, stream: BinaryIO) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="new-", delete=False) as new:
+            temporary = Path(new.name)
+            try:
+                while data := stream.read(READ_BYTES):
+                    digest.update(data)
+                    size += len(data)
+                    new.write(data)
+                new.flush()
+                os.fsync(new.fileno())
+                path = self._path(digest.hexdigest())
+                if path.exists():
+                    os.utime(path)
+                    temporary.unlink()
+                else:
+                    path.parent.mkdir(exist_ok=True, mode=0o700)
+                    temporary.rename(path)
+                    _sync_folder(path.parent)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return digest.hexdigest(), size
+
+    def _list(self, before: float) -> list[str]:
+        return sorted(
+            path.name
+            for path in self._folder.glob("??/*")
+            if len(path.name) == 64 and path.stat().st_mtime < before
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

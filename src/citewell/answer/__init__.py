@@ -1,0 +1,1 @@
+"""Question to cited answer: one file a stage, pipeline.py says the order."""

@@ -1,0 +1,61 @@
+"""Check each sentence against the evidence before a reader sees it, and mark its sources.
+
+A sentence passes when every span that it names lies inside the chunk that it names, and the quoted
+text is exactly there. What does not pass is dropped.
+"""
+
+from collections.abc import Sequence
+
+from citewell.domain import AnswerSentence, Candidate, ChunkId, Citation, DraftSentence, Quote
+
+
+class Citer:
+    """Numbers one answer's sources: [§2.3.1] where the section has a number, else [1], [2]."""
+
+    def __init__(self, evidence: Sequence[Candidate]) -> None:
+        self._evidence = evidence
+        self._numbers: dict[ChunkId, int] = {}
+
+    def cite(self, draft: DraftSentence) -> AnswerSentence | None:
+        """Return the sentence with its citations, or None when it does not check."""
+        if not draft.quotes or not all(self._is_inside(quote) for quote in draft.quotes):
+            return None
+        citations = tuple(self._citation(quote) for quote in draft.quotes)
+        if not _is_quoted(draft.text, citations):
+            return None
+        markers = " ".join(dict.fromkeys(citation.marker for citation in citations))
+        return AnswerSentence(f"{draft.text.strip()} {markers}", citations)
+
+    def _is_inside(self, quote: Quote) -> bool:
+        if not 0 <= quote.index < len(self._evidence):
+            return False
+        source = self._evidence[quote.index]
+        return source.start <= quote.start < quote.end <= source.end
+
+    def _citation(self, quote: Quote) -> Citation:
+        source = self._evidence[quote.index]
+        return Citation(
+            marker=self._marker(source),
+            document_id=source.document_id,
+            document_name=source.document_name,
+            version_id=source.version_id,
+            chunk_id=source.chunk_id,
+            start=quote.start,
+            end=quote.end,
+            quote=source.text[quote.start - source.start : quote.end - source.start],
+            page=source.page,
+            section=source.section,
+            section_title=source.section_title,
+            anchor=source.anchor,
+        )
+
+    def _marker(self, source: Candidate) -> str:
+        if source.section_number:
+            return f"[§{source.section_number}]"
+        return f"[{self._numbers.setdefault(source.chunk_id, len(self._numbers) + 1)}]"
+
+
+def _is_quoted(sentence: str, citations: Sequence[Citation]) -> bool:
+    """Tell whether the sentence is made of its quotes, white space aside."""
+    quoted = " ".join(" ".join(citation.quote for citation in citations).split())
+    return " ".join(sentence.split()) == quoted

@@ -1,0 +1,56 @@
+"""Fuse the legs' rankings by a convex combination of their normalised scores.
+
+score(c) = w · norm(dense(c)) + (1 − w) · norm(lexical(c)), where norm maps a leg's scores to 0 … 1
+between its worst and its best result, and a chunk that a leg did not find counts 0 there.
+
+Source: Bruch, Gai, Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from citewell.domain import ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A chunk's fused score, and the legs' own scores where they found it."""
+
+    chunk_id: ChunkId
+    score: float
+    scores: Mapping[str, float]
+
+
+def fuse(
+    dense: Mapping[ChunkId, float], lexical: Mapping[ChunkId, float], dense_weight: float
+) -> list[Fused]:
+    """Merge two legs of ≤ N chunks into ≤ 2N unique ones, best first; ties by chunk id.
+
+    Units:   scores in 0 … 1; they compare only within one call.
+    """
+    norm_dense, norm_lexical = _normalise(dense), _normalise(lexical)
+    if not norm_dense or not norm_lexical:
+        dense_weight = 1.0 if norm_dense else 0.0
+    fused = [
+        Fused(
+            chunk_id,
+            dense_weight * norm_dense.get(chunk_id, 0.0)
+            + (1 - dense_weight) * norm_lexical.get(chunk_id, 0.0),
+            {
+                leg: scores[chunk_id]
+                for leg, scores in (("dense", dense), ("lexical", lexical))
+                if chunk_id in scores
+            },
+        )
+        for chunk_id in norm_dense.keys() | norm_lexical.keys()
+    ]
+    return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
+
+
+def _normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
+    if not scores:
+        return {}
+    lowest, highest = min(scores.values()), max(scores.values())
+    if highest == lowest:
+        return dict.fromkeys(scores, 1.0)
+    return {key: (value - lowest) / (highest - lowest) for key, value in scores.items()}

@@ -1,0 +1,63 @@
+"""The HTTP application: routes, middleware, and the services it opens at its start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from citewell import __version__
+from citewell.api import collections, documents, health, jobs, query
+from citewell.api.middleware import BodyLimit, RequestRecord
+from citewell.api.problems import Problem, add_handlers
+from citewell.settings import Settings
+from citewell.wiring import open_services
+
+DESCRIPTION = """
+Answers from your documents, with the exact span behind every sentence.
+
+1. `POST /documents/upload` takes files; each becomes a job.
+2. `GET /jobs/{job_id}` says when it is done.
+3. `POST /query` answers with citations, or refuses and says why.
+"""
+
+RESPONSES: dict[int | str, dict[str, object]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        404: "Unknown here.",
+        422: "A value is not valid.",
+        503: "PostgreSQL or the broker does not answer.",
+    }.items()
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; it opens its services when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            reconciling = asyncio.create_task(
+                services.reconciler.run_forever(settings.jobs.reconcile_seconds)
+            )
+            try:
+                yield
+            finally:
+                reconciling.cancel()
+
+    app = FastAPI(
+        title="Citewell",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=RESPONSES,
+    )
+    for resource in (documents, collections, jobs, query, health):
+        app.include_router(resource.router)
+    add_handlers(app)
+    app.add_middleware(BodyLimit, most_bytes=settings.upload.max_request_bytes)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    app.add_middleware(RequestRecord)
+    return app

@@ -1,0 +1,47 @@
+"""/collections: make, list, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from citewell.api import schemas
+from citewell.api.context import request_id
+from citewell.api.deps import CleanText, ServicesDep, WorkspaceDep
+from citewell.records.audit import add_audit
+from citewell.records.collections import add_collection, list_collections, remove_collection
+from citewell.records.documents import list_unused_hashes
+
+router = APIRouter(prefix="/collections", tags=["collections"])
+
+
+@router.get("")
+async def list_all(services: ServicesDep, workspace_id: WorkspaceDep) -> schemas.Collections:
+    """List all collections with what they hold."""
+    async with services.database.transaction(workspace_id) as connection:
+        rows = await list_collections(connection, workspace_id)
+    return schemas.Collections(collections=[schemas.Collection.model_validate(row) for row in rows])
+
+
+@router.post("", status_code=201)
+async def add(
+    services: ServicesDep, workspace_id: WorkspaceDep, body: schemas.NewCollection
+) -> schemas.Collection:
+    """Make an empty collection."""
+    async with services.database.transaction(workspace_id) as connection:
+        row = await add_collection(connection, workspace_id, body.name)
+        await add_audit(connection, workspace_id, "collection.add", body.name, request_id())
+    return schemas.Collection.model_validate(row)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete(
+    services: ServicesDep, workspace_id: WorkspaceDep, name: Annotated[CleanText, Path()]
+) -> None:
+    """Delete a collection with all its documents; the default one stays."""
+    async with services.database.transaction(workspace_id) as connection:
+        hashes = await remove_collection(connection, workspace_id, name)
+        await add_audit(connection, workspace_id, "collection.delete", name, request_id())
+    async with services.database.system_transaction() as connection:
+        unused = await list_unused_hashes(connection, hashes)
+    for sha256 in unused:
+        await services.blobs.remove(sha256)

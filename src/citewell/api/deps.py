@@ -1,0 +1,83 @@
+"""What handlers share: the open services, the caller's workspace, ids and names in paths."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator, StringConstraints
+
+from citewell.domain import (
+    PUBLIC_WORKSPACE,
+    AnswerId,
+    DocumentId,
+    JobId,
+    VersionId,
+    WorkspaceId,
+)
+from citewell.errors import NotFound
+from citewell.wiring import Services
+
+
+def get_services(request: Request) -> Services:
+    """Return the services that the application opened at its start."""
+    return request.app.state.services
+
+
+def get_workspace(_: Request) -> WorkspaceId:
+    """Return the workspace that this request may see: the public one until keys choose another."""
+    return PUBLIC_WORKSPACE
+
+
+def _uuid(value: str) -> UUID:
+    try:
+        return UUID(value)
+    except ValueError as error:
+        raise NotFound("There is nothing with that id here. Ids look like a UUID.") from error
+
+
+def document_id(document_id: Annotated[str, Path(description="The document's id.")]) -> DocumentId:
+    """Read a document's id; a malformed one is unknown."""
+    return DocumentId(_uuid(document_id))
+
+
+def job_id(job_id: Annotated[str, Path(description="The job's id.")]) -> JobId:
+    """Read a job's id; a malformed one is unknown."""
+    return JobId(_uuid(job_id))
+
+
+def answer_id(answer_id: Annotated[str, Path(description="The answer's id.")]) -> AnswerId:
+    """Read an answer's id; a malformed one is unknown."""
+    return AnswerId(_uuid(answer_id))
+
+
+def version_id(
+    version_id: Annotated[
+        str | None, Query(description="A version's id; the active one if absent.")
+    ] = None,
+) -> VersionId | None:
+    """Read a version's id; a malformed one is unknown."""
+    return None if version_id is None else VersionId(_uuid(version_id))
+
+
+def without_nul(value: str) -> str:
+    """Refuse NUL, which PostgreSQL's text cannot hold."""
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    return value
+
+
+CleanText = Annotated[str, AfterValidator(without_nul)]
+CollectionName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
+]
+ServicesDep = Annotated[Services, Depends(get_services)]
+WorkspaceDep = Annotated[WorkspaceId, Depends(get_workspace)]
+DocumentIdDep = Annotated[DocumentId, Depends(document_id)]
+JobIdDep = Annotated[JobId, Depends(job_id)]
+AnswerIdDep = Annotated[AnswerId, Depends(answer_id)]
+VersionIdDep = Annotated[VersionId | None, Depends(version_id)]
+LimitQuery = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
+CursorQuery = Annotated[
+    CleanText | None, Query(max_length=200, description="next_cursor of the page before.")
+]

@@ -1,0 +1,65 @@
+"""Read a request's filters into a scope."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from citewell.domain import CollectionId, DocumentId, Scope, WorkspaceId
+from citewell.errors import Unprocessable
+from citewell.records.collections import get_collection_id
+from citewell.wiring import Services
+
+MOST_CHOICES = 1000
+
+
+async def read_scope(
+    services: Services,
+    workspace_id: WorkspaceId,
+    collection: str | None,
+    filters: dict[str, Any] | None,
+) -> Scope:
+    """Resolve a collection's name and check the filters.
+
+    Raises:  NotFound – no such collection.  Unprocessable – a filter is not understood.
+    """
+    collection_id: CollectionId | None = None
+    if collection is not None:
+        async with services.database.transaction(workspace_id) as connection:
+            collection_id = await get_collection_id(connection, workspace_id, collection)
+    given = dict(filters or {})
+    ids = _choices(given.pop("document_id", None), "document_id")
+    names = _choices(given.pop("document_name", None), "document_name")
+    metadata = given.pop("metadata", {})
+    if not isinstance(metadata, dict):
+        raise Unprocessable("filters.metadata must be an object of fields and values.")
+    return Scope(
+        collection_id=collection_id,
+        document_ids=None if ids is None else tuple(_document_id(value) for value in ids),
+        document_names=None if names is None else tuple(names),
+        metadata=_checked({**given, **metadata}),
+    )
+
+
+def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
+    written = json.dumps(metadata)
+    if "\\u0000" in written:
+        raise Unprocessable("filters must not contain NUL characters.")
+    return metadata
+
+
+def _choices(value: Any, name: str) -> list[str] | None:
+    if value is None:
+        return None
+    choices: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+    if len(choices) > MOST_CHOICES or not all(isinstance(item, str) for item in choices):
+        raise Unprocessable(f"filters.{name} must be a text or a list of at most 1000 texts.")
+    if any("\0" in item for item in choices):
+        raise Unprocessable("filters must not contain NUL characters.")
+    return choices
+
+
+def _document_id(value: str) -> DocumentId:
+    try:
+        return DocumentId(UUID(value))
+    except ValueError as error:
+        raise Unprocessable("filters.document_id must hold ids of documents.") from error

@@ -1,0 +1,114 @@
+"""Pure ASGI middleware: request id, log line, metrics; and the limit of a body's size."""
+
+from time import perf_counter
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from citewell.api.context import enter_request
+from citewell.api.problems import problem_response, unexpected_response
+from citewell.telemetry import REQUEST_SECONDS, REQUESTS
+
+log = structlog.get_logger("citewell.requests")
+
+QUIET_ROUTES = {"/health", "/ready", "/metrics"}
+
+
+class RequestRecord:
+    """Gives each request its id, and writes one log line and two metrics when it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = enter_request(Headers(scope=scope).get("x-request-id"))
+        started, status, answered = perf_counter(), 500, False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                status, answered = message["status"], True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:  # noqa: BLE001 - a door: the caller gets an id, the log the rest
+                response = unexpected_response(error)
+                if not answered:
+                    await response(scope, receive, send_with_id)
+            finally:
+                self._record(scope, status, perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        REQUESTS.labels(scope["method"], route, status).inc()
+        REQUEST_SECONDS.labels(scope["method"], route).observe(seconds)
+        if route not in QUIET_ROUTES:
+            log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                milliseconds=round(seconds * 1000, 1),
+            )
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+class BodyLimit:
+    """Ends a request whose body grows over the limit, declared or not, before it is stored."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > self._most_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        read, answered = 0, False
+
+        async def counted_receive() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most_bytes:
+                raise _BodyTooLarge
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, watched_send)
+        except _BodyTooLarge:
+            if not answered:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem_response(
+            413,
+            "too_large",
+            f"The request is larger than {self._most_bytes // 1_048_576} MiB. "
+            "Send fewer or smaller files at once.",
+            {"Connection": "close"},
+        )
+        await response(scope, receive, send)

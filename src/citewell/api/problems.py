@@ -1,0 +1,104 @@
+"""Errors as RFC 9457 problem+json: a code, a sentence on what to do next, the request's id."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from citewell.api.context import request_id
+from citewell.errors import CitewellError, LimitExceeded, Unavailable
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+TITLES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do next."""
+
+    type: str = "about:blank"
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    code: str = Field(examples=["not_found"])
+    detail: str = Field(examples=["There is no document with that id. GET /documents lists them."])
+    request_id: str
+
+
+def problem_body(status: int, code: str, detail: str) -> dict[str, Any]:
+    """Make a problem's body; also that of a stream's error event."""
+    return Problem(
+        title=code.replace("_", " ").capitalize(),
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=request_id(),
+    ).model_dump()
+
+
+def problem_response(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Make a problem+json response."""
+    return JSONResponse(
+        problem_body(status, code, detail),
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Turn every expected exception into a problem; RequestRecord answers the others."""
+
+    @app.exception_handler(CitewellError)
+    async def known(_: Request, error: CitewellError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        headers = {}
+        if isinstance(error, LimitExceeded):
+            headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+        elif isinstance(error, Unavailable):
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return problem_response(error.status, error.reason, error.message, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        return problem_response(422, "invalid", "; ".join(map(_describe, error.errors()[:5])))
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        code = TITLES.get(error.status_code, "bad_request")
+        return problem_response(
+            error.status_code, code, _http_detail(error), dict(error.headers or {})
+        )
+
+
+def unexpected_response(error: Exception) -> JSONResponse:
+    """Answer a bug: it is logged with the request's id, and the id is all that the caller sees."""
+    log.error("unexpected error", exc_info=error)
+    return problem_response(
+        500,
+        "internal",
+        f"Something went wrong in Citewell. Its log has the details under {request_id()}.",
+    )
+
+
+def _describe(problem: dict[str, Any]) -> str:
+    """Say which field is wrong and why, without repeating what was sent."""
+    place = ".".join(str(part) for part in problem["loc"] if part != "body") or "the request body"
+    return f"{_printable(place)}: {_printable(problem['msg'])}"
+
+
+def _http_detail(error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "There is no such address here. /docs lists all that there are."
+    if error.status_code == 405:
+        return "This address does not take that method. /docs says which it takes."
+    return _printable(str(error.detail))
+
+
+def _printable(value: str) -> str:
+    return value.encode("utf-8", "replace").decode()[:300]

@@ -1,0 +1,266 @@
+"""The wire's shapes: what requests hold and what replies look like."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from citewell.api.deps import CleanText, CollectionName
+from citewell.domain import JobStatus
+
+
+Mode = Literal["standard"]
+
+
+class Wire(BaseModel):
+    """A reply, read from a record or a value by its field names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Request(BaseModel):
+    """A request's body; unknown fields are an error, so that a typing mistake is seen."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class UploadedDocument(Wire):
+    """One uploaded file: what became of it."""
+
+    name: str
+    document_id: UUID | None
+    job_id: UUID | None
+    status: Literal["queued", "unchanged", "rejected"]
+    reason: str | None = None
+    message: str | None = None
+
+
+class UploadReply(Wire):
+    """The uploaded files, in their order."""
+
+    documents: list[UploadedDocument]
+
+
+class Document(Wire):
+    """A document; ``metadata`` joins what was read from the file with what was given."""
+
+    document_id: UUID
+    name: str
+    source: str
+    collection: str
+    status: Literal["ready", "queued", "running", "failed", "cancelled"]
+    reason: str | None
+    message: str | None
+    job_id: UUID | None
+    version_id: UUID | None
+    version: int | None
+    media_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    title: str | None
+    chunk_count: int
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class DocumentDetail(Document):
+    """A document with its truth report: what was read, and what was not."""
+
+    report: dict[str, Any] | None
+
+
+class DocumentPage(Wire):
+    """One page of documents, newest first."""
+
+    documents: list[Document]
+    next_cursor: str | None
+
+
+class Result(Wire):
+    """A chunk that was found: its exact span, its place, its scores."""
+
+    document_id: UUID
+    document_name: str
+    document_title: str | None
+    version_id: UUID
+    chunk_id: UUID
+    score: float
+    scores: dict[str, float]
+    text: str
+    start: int
+    end: int
+    page: int | None
+    section: str | None
+    section_title: str | None
+    section_path: list[str]
+    anchor: str | None
+    metadata: dict[str, Any]
+
+
+class Chunk(Result):
+    """A chunk of one document, by its place."""
+
+    ordinal: int
+
+
+class ChunkPage(Wire):
+    """Chunks of one document in order; ``next_after`` continues."""
+
+    chunks: list[Chunk]
+    next_after: int | None
+
+
+class Job(Wire):
+    """A background job."""
+
+    job_id: UUID
+    kind: str
+    status: JobStatus
+    reason: str | None
+    message: str | None
+    attempt: int
+    progress: dict[str, Any]
+    document_id: UUID | None
+    document_name: str | None
+    request_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobPage(Wire):
+    """One page of jobs, newest first."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class Collection(Wire):
+    """A collection with what it holds."""
+
+    id: UUID
+    name: str
+    document_count: int
+    chunk_count: int
+    created_at: datetime
+
+
+class Collections(Wire):
+    """All collections, by name."""
+
+    collections: list[Collection]
+
+
+class NewCollection(Request):
+    """A collection to make."""
+
+    name: CollectionName = Field(examples=["handbooks"])
+
+
+class SearchRequest(Request):
+    """What to look for, and where.
+
+    ``filters`` holds ``document_id``, ``document_name`` (one or a list each) and ``metadata``; any
+    other key is a metadata field too. A list means: one of these.
+    """
+
+    query: CleanText = Field(min_length=1, max_length=4000, examples=["pendulum clock"])
+    limit: int = Field(10, ge=1, le=200)
+    collection: CollectionName | None = None
+    filters: dict[CleanText, Any] | None = Field(None, examples=[{"document_name": "book.html"}])
+
+
+class SearchReply(Wire):
+    """The chunks that were found, best first, and milliseconds per stage."""
+
+    results: list[Result]
+    timings_ms: dict[str, float]
+
+
+class QueryRequest(Request):
+    """A question; ``q`` and ``mode`` may stand in the address instead."""
+
+    question: CleanText | None = Field(None, examples=["Who built the first pendulum clock?"])
+    mode: Mode = "standard"
+    limit: int | None = Field(None, ge=1, le=50, description="Most evidence chunks.")
+    collection: CollectionName | None = None
+    filters: dict[CleanText, Any] | None = None
+    session_id: None = Field(None, description="Sessions are not there yet; leave it empty.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain_session(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("session_id") is not None:  # pyright: ignore[reportUnknownMemberType]
+            raise ValueError("session_id must be empty: this version has no sessions yet")
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+
+class Citation(Wire):
+    """An exact span: ``quote`` is ``GET /documents/{id}/text``'s ``[start:end]``."""
+
+    marker: str
+    document_id: UUID
+    document_name: str
+    version_id: UUID
+    chunk_id: UUID
+    start: int
+    end: int
+    quote: str
+    page: int | None
+    section: str | None
+    section_title: str | None
+    anchor: str | None
+
+
+class Usage(Wire):
+    """Tokens that the language model took and wrote."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class Answer(Wire):
+    """An answer with its exact citations, or a refusal with its reason."""
+
+    answer_id: UUID
+    question: str
+    answer: str
+    citations: list[Citation]
+    sources: list[Result]
+    refused: bool
+    reason: str | None
+    message: str | None
+    mode: str
+    model: str
+    timings_ms: dict[str, float]
+    usage: Usage
+
+
+class Sentence(Wire):
+    """One checked sentence of a streamed answer."""
+
+    text: str
+    citations: list[Citation]
+
+
+class Meta(Wire):
+    """A stream's first event."""
+
+    answer_id: UUID
+    mode: str
+    model: str
+
+
+class Evidence(Wire):
+    """The chunks that the answer may rest on."""
+
+    sources: list[Result]
+
+
+class Refused(Wire):
+    """Why the question is not answered."""
+
+    reason: str
+    message: str

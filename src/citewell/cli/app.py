@@ -1,0 +1,53 @@
+"""The ``citewell`` command: its verbs, its exit codes, and how errors are shown.
+
+Exit codes: 0 done · 1 it failed, and stderr says why · 2 the command line is wrong · 130 Ctrl-C.
+"""
+
+import sys
+
+import httpx
+import typer
+
+from citewell.cli import answers, collections, demo, files, operate, serve
+from citewell.cli.show import show_error
+from citewell.errors import CitewellError
+
+app = typer.Typer(
+    name="citewell",
+    help="Answers from your documents, with the exact span behind every sentence.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up", rich_help_panel="Run")(serve.up)
+app.command("demo", rich_help_panel="Run")(demo.demo)
+app.command("api", rich_help_panel="Run")(serve.api)
+app.command("worker", rich_help_panel="Run")(serve.worker)
+app.command("migrate", rich_help_panel="Run")(serve.migrate)
+app.command("ingest", rich_help_panel="Use")(files.ingest)
+app.command("ask", rich_help_panel="Use")(answers.ask)
+app.command("search", rich_help_panel="Use")(answers.search)
+app.command("documents", rich_help_panel="Use")(files.documents)
+app.command("collections", rich_help_panel="Use")(collections.collections)
+app.command("jobs", rich_help_panel="Use")(files.jobs)
+app.command("settings", rich_help_panel="Look after")(operate.settings)
+app.command("doctor", rich_help_panel="Look after")(operate.doctor)
+app.command("verify", rich_help_panel="Look after")(operate.verify)
+
+
+def main() -> None:
+    """Run one command; a known error becomes one sentence on stderr."""
+    try:
+        app()
+    except CitewellError as error:
+        show_error(error.message)
+        sys.exit(1)
+    except httpx.TimeoutException:
+        show_error("The server took too long to answer. Try again, or look at its log.")
+        sys.exit(1)
+    except httpx.TransportError:
+        show_error("The server does not answer. Check --url, or start one with `citewell up`.")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,115 @@
+"""citewell settings, doctor, verify: look after an installation."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from pydantic import BaseModel, SecretStr
+from rich.markup import escape
+
+from citewell import embedded
+from citewell.cli.options import DataOption, JsonOption, load_settings
+from citewell.cli.show import console, show_table
+from citewell.cli.stack import migrate_database
+from citewell.errors import CitewellError
+from citewell.settings import Settings
+
+LEAST_FREE_BYTES = 1024**3
+
+
+def settings_rows(group: BaseModel, prefix: str = "CITEWELL_") -> Iterator[tuple[str, str, str]]:
+    """List every setting: variable, value (never a secret's), description."""
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            yield from settings_rows(value, f"{prefix}{name.upper()}__")
+            continue
+        shown = "(set)" if isinstance(value, SecretStr) else "" if value is None else str(value)
+        yield f"{prefix}{name.upper()}", shown, field.description or ""
+
+
+def settings(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show every setting: its variable, its value now, and what it does. Secrets stay hidden."""
+    rows = list(settings_rows(load_settings(data)))
+    if as_json:
+        typer.echo(json.dumps({name: value for name, value, _ in rows}))
+        return
+    show_table("Settings", ["variable", "value", "what it does"], [list(row) for row in rows])
+
+
+def doctor(data: DataOption = None) -> None:
+    """Check this installation part by part, and say what to do about what is wrong."""
+    failed = False
+    for name, problem in _diagnose(load_settings(data)):
+        failed = failed or problem is not None
+        mark = "[green]ok[/green]   " if problem is None else "[red]wrong[/red]"
+        console.print(f"{mark} {escape(name)}" + (f": {escape(problem)}" if problem else ""))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _diagnose(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Yield each part's name, and a sentence when it is wrong."""
+    yield f"Python {sys.version.split()[0]}", None
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    writable = os.access(settings.data, os.W_OK)
+    yield "data folder", None if writable else "It cannot be written. Choose one with --data."
+    free = shutil.disk_usage(settings.data).free
+    yield (
+        f"disk space ({free // 1024**2:,} MiB free)",
+        None if free > LEAST_FREE_BYTES else "Less than 1 GiB is free. Make room.",
+    )
+    try:
+        with embedded.attach(settings) as ready:
+            yield "servers start", None
+            yield from asyncio.run(_diagnose_services(ready))
+    except CitewellError as error:
+        yield "servers", error.message
+
+
+async def _diagnose_services(settings: Settings) -> list[tuple[str, str | None]]:
+    from citewell.wiring import open_services  # noqa: PLC0415 - only this command pays for it
+
+    await migrate_database(settings)
+    async with open_services(settings) as services:
+        (vector,) = await services.embedder.embed(["Does the model answer?"], "query")
+        facts = await services.read_server_versions()
+        ready = await services.check_ready()
+    return [
+        *((name, None if answer == "ok" else answer) for name, answer in ready.items()),
+        (f"embedding model ({len(vector)} dimensions)", None),
+        *facts,
+    ]
+
+
+def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Check that nothing is lost, doubled, orphaned or misquoted; exit 1 on a breach."""
+    checks = verify_data(load_settings(data))
+    if as_json:
+        typer.echo(json.dumps(checks))
+    else:
+        for check in checks:
+            mark = "[red]broken[/red]" if check["breaches"] else "[green]holds[/green] "
+            count = f" ({check['breaches']} breaches)" if check["breaches"] else ""
+            console.print(f"{mark} {check['invariant']}{count}")
+    if any(check["breaches"] for check in checks):
+        raise typer.Exit(1)
+
+
+def verify_data(settings: Settings) -> list[dict[str, Any]]:
+    """Run the checker on the servers of this data folder, running or not."""
+    with embedded.attach(settings) as ready:
+        return asyncio.run(_verify(ready))
+
+
+async def _verify(settings: Settings) -> list[dict[str, Any]]:
+    from citewell.wiring import open_ledger  # noqa: PLC0415 - only this command pays for it
+
+    await migrate_database(settings)
+    async with open_ledger(settings) as ledger:
+        return await ledger.verify()

@@ -1,0 +1,88 @@
+"""citewell up, api, worker, migrate: the processes."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from citewell import embedded
+from citewell.cli.options import DataOption, load_settings
+from citewell.cli.show import console
+from citewell.cli.stack import bind, make_server, migrate_database, open_backend, require_loopback
+from citewell.settings import Settings
+from citewell.telemetry import configure_logging
+
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", min=0, max=65535, help="Port to listen on.", show_default="8000"),
+]
+
+
+def up(data: DataOption = None, host: HostOption = None, port: PortOption = None) -> None:
+    """Start everything: PostgreSQL, Valkey, a worker, and the API. Ctrl-C ends it all."""
+    settings = load_settings(data, host=host, port=port)
+    configure_logging(settings.log.level, settings.log.format)
+    require_loopback(settings.host)
+    with bind(settings.host, settings.port) as listener:
+        console.print("Starting PostgreSQL, Valkey, a worker and the API …")
+        with open_backend(settings, worker=True) as ready:
+            url = f"http://{_authority(settings.host, listener.getsockname()[1])}"
+            embedded.announce(settings.data, url)
+            server = make_server(ready)
+            _welcome(settings, url)
+            server.run(sockets=[listener])
+    console.print("Stopped. Your data stays in the data folder.")
+
+
+def api(host: HostOption = None, port: PortOption = None, data: DataOption = None) -> None:
+    """Serve the API only, on your own PostgreSQL and Valkey (CITEWELL_DATABASE_URL, _REDIS_URL)."""
+    settings = load_settings(data, host=host, port=port)
+    configure_logging(settings.log.level, settings.log.format)
+    require_loopback(settings.host)
+    asyncio.run(migrate_database(settings))
+    with bind(settings.host, settings.port) as listener:
+        make_server(settings).run(sockets=[listener])
+
+
+def worker(
+    data: DataOption = None,
+    supervisor_pipe: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run jobs only, from your own PostgreSQL and Valkey."""
+    settings = load_settings(data)
+    configure_logging(settings.log.level, settings.log.format)
+    from citewell.worker import run_worker  # noqa: PLC0415 - only this command pays for its imports
+
+    run_worker(settings, supervisor_pipe)
+
+
+def migrate(data: DataOption = None) -> None:
+    """Bring the database to the newest schema; `up` and `api` do this by themselves."""
+    settings = load_settings(data)
+    with embedded.start(settings) as ready:
+        changed = asyncio.run(migrate_database(ready))
+    console.print("Migrated." if changed else "The schema is the newest one already.")
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _welcome(settings: Settings, url: str) -> None:
+    console.print(
+        f"""
+[bold]Citewell serves {url}[/bold]   data: {settings.data}
+
+Try next, in another terminal:
+  citewell ingest examples/                      add documents (any folder of yours)
+  citewell ask "Who built the first pendulum clock?"
+  curl -F files=@report.pdf {url}/documents/upload
+  curl {url}/query --json '{{"question": "What is in the report?"}}'
+  {url}/docs                     every address, with examples
+
+Ctrl-C stops everything.
+"""
+    )

@@ -1,0 +1,53 @@
+"""How results look on a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(message: str) -> None:
+    """Print one sentence on stderr."""
+    stderr.print(f"[red]citewell:[/red] {escape(message)}")
+
+
+def place_of(item: dict[str, Any]) -> str:
+    """Say where a span lies: document, §section or section title, page."""
+    parts = [item["document_name"]]
+    if item["section"]:
+        title = item.get("section_title") or ""
+        numbered = item["section"] != title
+        parts.append(f"§{item['section']} {title}".strip() if numbered else f"“{title}”")
+    if item["page"]:
+        parts.append(f"page {item['page']}")
+    return ", ".join(parts)
+
+
+def show_answer(reply: dict[str, Any]) -> None:
+    """Print an answer with its citations, or a refusal with its reason, and the time per stage."""
+    if reply["refused"]:
+        console.print(f"[yellow]Refused[/yellow] ({reply['reason']}): {escape(reply['message'])}")
+    else:
+        console.print(escape(reply["answer"]))
+        for citation in reply["citations"]:
+            console.print(
+                f"  [cyan]{escape(citation['marker'])}[/cyan] {escape(place_of(citation))} "
+                f"[dim]\\[{citation['start']}:{citation['end']}][/dim]"
+            )
+            console.print(f"      [dim]“{escape(' '.join(citation['quote'].split()))}”[/dim]")
+    stages = " · ".join(f"{name} {value:.1f} ms" for name, value in reply["timings_ms"].items())
+    console.print(f"  [dim]{stages}[/dim]")
+
+
+def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table; it is as wide as its content."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("" if value is None else str(value)) for value in row))
+    console.print(table)

@@ -1,0 +1,135 @@
+"""Everything that can go wrong, grouped by who must act.
+
+CitewellError
+├─ InputError        400      the caller must change something
+│  ├─ TooLarge        413
+│  ├─ UnsupportedMedia 415
+│  └─ Unprocessable   422
+├─ AccessError       403      the caller may not do this
+├─ NotFound          404      unknown, or another workspace's
+├─ Conflict          409      true only in another state
+├─ LimitExceeded     429      the caller must wait
+├─ ProviderError     502      a model failed
+└─ Unavailable       503      our PostgreSQL or Valkey, or a server that did not start
+
+DocumentRejected is not an HTTP error: it ends a job as failed, with a reason code.
+Anything else is a bug: logged with an id, and the id is all that a client sees.
+"""
+
+from typing import ClassVar
+
+
+class CitewellError(Exception):
+    """Something went wrong; the details are in the server's log."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(message or self.default_message())
+        self.reason = code or self.code
+
+    @classmethod
+    def default_message(cls) -> str:
+        """Return the first line of the class's docstring, the sentence shown when none is given."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def message(self) -> str:
+        """The sentence shown to a person: what is wrong and what to do next."""
+        return str(self.args[0])
+
+
+class InputError(CitewellError):
+    """The request cannot be read; correct it and send it again."""
+
+    code = "bad_request"
+    status = 400
+
+
+class TooLarge(InputError):
+    """The request is larger than this server accepts; send less at once."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMedia(InputError):
+    """This kind of file cannot be read; convert it to PDF, DOCX, HTML, Markdown or text."""
+
+    code = "unsupported_media"
+    status = 415
+
+
+class Unprocessable(InputError):
+    """A value in the request is not valid; correct it and send it again."""
+
+    code = "invalid"
+    status = 422
+
+
+class AccessError(CitewellError):
+    """You may not do this with the credential that you sent."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(CitewellError):
+    """There is nothing with that id here."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(CitewellError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+    status = 409
+
+
+class LimitExceeded(CitewellError):
+    """Too many requests; wait and try again."""
+
+    code = "limit_exceeded"
+    status = 429
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderError(CitewellError):
+    """The model could not be used; try again, or choose another one in the settings."""
+
+    code = "provider_failed"
+    status = 502
+    retryable = True
+
+
+class Unavailable(CitewellError):
+    """A part that Citewell needs does not answer; try again in a few seconds."""
+
+    code = "unavailable"
+    status = 503
+    retryable = True
+
+
+class DocumentRejected(CitewellError):
+    """The document cannot be turned into searchable text."""
+
+    code = "rejected"
+    status = 422
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, code=code)
+
+
+class LeaseLost(CitewellError):
+    """Another worker holds this job now; this one stops without publishing."""
+
+    code = "lease_lost"
+    status = 409

@@ -1,0 +1,1 @@
+"""What PostgreSQL owns: plain functions over a connection, the workspace first."""

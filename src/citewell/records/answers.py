@@ -1,0 +1,59 @@
+"""Answers that were given: their manifests, kept so that each can be looked up and replayed."""
+
+import json
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import AnswerId, Json, WorkspaceId
+from citewell.errors import NotFound
+
+
+async def add_answer(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    answer_id: AnswerId,
+    question: str,
+    refused: bool,
+    result: Json,
+) -> None:
+    """Store one answer as it was sent."""
+    await connection.execute(text("SET LOCAL synchronous_commit = off"))
+    await connection.execute(
+        text(
+            "INSERT INTO answers (workspace_id, id, question, refused, result) "
+            "VALUES (:workspace, :id, :question, :refused, CAST(:result AS jsonb))"
+        ),
+        {
+            "workspace": workspace_id,
+            "id": answer_id,
+            "question": question,
+            "refused": refused,
+            "result": json.dumps(result),
+        },
+    )
+
+
+async def get_answer(
+    connection: AsyncConnection, workspace_id: WorkspaceId, answer_id: AnswerId
+) -> Json:
+    """Return an answer as it was sent.
+
+    Raises:  NotFound – no such answer in this workspace, or its time is over.
+    """
+    found = await connection.scalar(
+        text("SELECT result FROM answers WHERE workspace_id = :workspace AND id = :id"),
+        {"workspace": workspace_id, "id": answer_id},
+    )
+    if found is None:
+        raise NotFound("There is no answer with that id. Answers are removed after some days.")
+    return found
+
+
+async def remove_old_answers(connection: AsyncConnection, keep_days: int) -> int:
+    """Remove answers older than ``keep_days``; needs a system transaction."""
+    removed = await connection.execute(
+        text("DELETE FROM answers WHERE created_at < now() - make_interval(days => :days)"),
+        {"days": keep_days},
+    )
+    return removed.rowcount

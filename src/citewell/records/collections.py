@@ -1,0 +1,115 @@
+"""Collections: named sets of documents inside a workspace."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import DEFAULT_COLLECTION, CollectionId, WorkspaceId
+from citewell.errors import Conflict, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection with what it holds."""
+
+    id: CollectionId
+    name: str
+    document_count: int
+    chunk_count: int
+    created_at: datetime
+
+
+async def get_collection_id(
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str
+) -> CollectionId:
+    """Return a collection's id.
+
+    Raises:  NotFound – the workspace has no collection of that name.
+    """
+    found = await connection.scalar(
+        text("SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name"),
+        {"workspace": workspace_id, "name": name},
+    )
+    if found is None:
+        raise NotFound(
+            f"There is no collection named {name!r}. GET /collections lists them; "
+            "POST /collections makes one."
+        )
+    return CollectionId(found)
+
+
+async def list_collections(
+    connection: AsyncConnection, workspace_id: WorkspaceId
+) -> list[CollectionRow]:
+    """List the workspace's collections by name."""
+    rows = await connection.execute(
+        text(
+            "SELECT c.id, c.name, count(d.id), c.chunk_count, c.created_at FROM collections c "
+            "LEFT JOIN documents d ON d.workspace_id = c.workspace_id AND d.collection_id = c.id "
+            "WHERE c.workspace_id = :workspace "
+            "GROUP BY c.id, c.name, c.chunk_count, c.created_at ORDER BY c.name"
+        ),
+        {"workspace": workspace_id},
+    )
+    return [CollectionRow(*row) for row in rows]
+
+
+async def add_collection(
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str
+) -> CollectionRow:
+    """Make an empty collection.
+
+    Raises:  Conflict – the name is taken.
+    """
+    added = (
+        await connection.execute(
+            text(
+                "INSERT INTO collections (workspace_id, id, name) VALUES (:workspace, :id, :name) "
+                "ON CONFLICT (workspace_id, name) DO NOTHING RETURNING id, name, created_at"
+            ),
+            {"workspace": workspace_id, "id": uuid4(), "name": name},
+        )
+    ).one_or_none()
+    if added is None:
+        raise Conflict(f"A collection named {name!r} is there already. Choose another name.")
+    return CollectionRow(CollectionId(added.id), added.name, 0, 0, added.created_at)
+
+
+async def remove_collection(
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str
+) -> list[str]:
+    """Remove a collection with its documents; return the sha256 of the files that it held.
+
+    Raises:  NotFound – no such collection.  Conflict – the default one stays.
+    """
+    if name == DEFAULT_COLLECTION:
+        raise Conflict("The default collection stays. Delete its documents one by one instead.")
+    collection_id = await get_collection_id(connection, workspace_id, name)
+    values = {"workspace": workspace_id, "collection": collection_id}
+    hashes = await connection.scalars(
+        text(
+            "SELECT DISTINCT v.sha256 FROM versions v JOIN documents d "
+            "ON d.workspace_id = v.workspace_id AND d.id = v.document_id "
+            "WHERE d.workspace_id = :workspace AND d.collection_id = :collection"
+        ),
+        values,
+    )
+    removed = list(hashes)
+    await connection.execute(
+        text(
+            "UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_token = NULL, "
+            "reason = 'document_deleted', message = 'The document was deleted.' "
+            "WHERE workspace_id = :workspace AND status IN ('queued', 'running') "
+            "AND document_id IN (SELECT id FROM documents WHERE workspace_id = :workspace "
+            "AND collection_id = :collection)"
+        ),
+        values,
+    )
+    await connection.execute(
+        text("DELETE FROM collections WHERE workspace_id = :workspace AND id = :collection"),
+        values,
+    )
+    return removed

@@ -1,0 +1,306 @@
+"""Documents and their versions: what was uploaded, and what was read from it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import (
+    CollectionId,
+    DocumentId,
+    JobId,
+    Json,
+    VersionId,
+    WorkspaceId,
+)
+from citewell.errors import NotFound
+from citewell.records.paging import Page, decode_cursor, page_of
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file that was stored as a blob and is to become searchable."""
+
+    name: str
+    source: str
+    sha256: str
+    size_bytes: int
+    media_type: str
+    metadata: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What an upload became. ``changed`` is false when these bytes were here already."""
+
+    document_id: DocumentId
+    job_id: JobId
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document as a list shows it; ``status`` is ready, queued, running, failed or cancelled."""
+
+    document_id: DocumentId
+    name: str
+    source: str
+    collection: str
+    status: str
+    reason: str | None
+    message: str | None
+    job_id: JobId | None
+    version_id: VersionId | None
+    version: int | None
+    media_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    title: str | None
+    chunk_count: int
+    metadata: Json
+    created_at: datetime
+    updated_at: datetime
+    report: Json | None = None
+
+
+async def add_upload(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId,
+    upload: Upload,
+    request_id: str | None,
+) -> Registered:
+    """Register a stored file: document, version and queued job, or nothing when unchanged.
+
+    Holds: same bytes under the same source are a no-op unless their last job failed.
+    """
+    document_id = await _document_for(connection, workspace_id, collection_id, upload)
+    latest = await _latest_version(connection, workspace_id, document_id)
+    if latest and latest.sha256 == upload.sha256 and latest.status in {"queued", "running", "done"}:
+        return Registered(document_id, JobId(latest.job_id), changed=False)
+    version_id, job_id = VersionId(uuid4()), JobId(uuid4())
+    await connection.execute(
+        text(
+            "INSERT INTO versions "
+            "(workspace_id, id, document_id, number, sha256, size_bytes, media_type) "
+            "VALUES (:workspace, :id, :document, :number, :sha256, :size, :media_type)"
+        ),
+        {
+            "workspace": workspace_id,
+            "id": version_id,
+            "document": document_id,
+            "number": latest.number + 1 if latest else 1,
+            "sha256": upload.sha256,
+            "size": upload.size_bytes,
+            "media_type": upload.media_type,
+        },
+    )
+    await connection.execute(
+        text(
+            "INSERT INTO jobs (workspace_id, id, kind, document_id, version_id, request_id) "
+            "VALUES (:workspace, :id, 'ingest', :document, :version, :request_id)"
+        ),
+        {
+            "workspace": workspace_id,
+            "id": job_id,
+            "document": document_id,
+            "version": version_id,
+            "request_id": request_id,
+        },
+    )
+    return Registered(document_id, job_id, changed=True)
+
+
+async def _document_for(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId,
+    upload: Upload,
+) -> DocumentId:
+    """Find or add the document of this source, and lock its row until the transaction ends."""
+    found = await connection.scalar(
+        text(
+            "INSERT INTO documents (workspace_id, id, collection_id, name, source, metadata) "
+            "VALUES (:workspace, :id, :collection, :name, :source, "
+            "coalesce(CAST(:metadata AS jsonb), '{}'::jsonb)) "
+            "ON CONFLICT (workspace_id, collection_id, source) DO UPDATE SET updated_at = now(), "
+            "metadata = coalesce(CAST(:metadata AS jsonb), documents.metadata) RETURNING id"
+        ),
+        {
+            "workspace": workspace_id,
+            "id": uuid4(),
+            "collection": collection_id,
+            "name": upload.name,
+            "source": upload.source,
+            "metadata": None if upload.metadata is None else json.dumps(upload.metadata),
+        },
+    )
+    return DocumentId(found)
+
+
+async def _latest_version(
+    connection: AsyncConnection, workspace_id: WorkspaceId, document_id: DocumentId
+) -> Row[Any] | None:
+    return (
+        await connection.execute(
+            text(
+                "SELECT v.number, v.sha256, j.id AS job_id, j.status FROM versions v "
+                "JOIN jobs j ON j.workspace_id = v.workspace_id AND j.version_id = v.id "
+                "WHERE v.workspace_id = :workspace AND v.document_id = :document "
+                "ORDER BY v.number DESC, j.created_at DESC LIMIT 1"
+            ),
+            {"workspace": workspace_id, "document": document_id},
+        )
+    ).one_or_none()
+
+
+SELECT_DOCUMENTS = """
+SELECT d.id, d.name, d.source, c.name AS collection,
+       CASE WHEN j.status = 'done' THEN 'ready' ELSE coalesce(j.status, 'ready') END AS status,
+       j.reason, j.message, j.id AS job_id, v.id AS version_id, v.number, v.media_type,
+       v.size_bytes, v.sha256, v.title, d.chunk_count, coalesce(v.metadata, '{}') || d.metadata
+       AS metadata, d.created_at, d.updated_at, v.report
+FROM documents d
+JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
+LEFT JOIN LATERAL (SELECT * FROM jobs WHERE jobs.workspace_id = d.workspace_id
+    AND jobs.document_id = d.id ORDER BY created_at DESC, id LIMIT 1) j ON true
+LEFT JOIN versions v ON v.workspace_id = d.workspace_id
+    AND v.id = coalesce(d.active_version_id, j.version_id)
+WHERE d.workspace_id = :workspace
+"""
+
+
+async def list_documents(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[DocumentRow]:
+    """List documents, newest first, without their reports."""
+    clauses, values = "", {"workspace": workspace_id, "limit": limit + 1}
+    if collection_id is not None:
+        clauses += " AND d.collection_id = :collection"
+        values["collection"] = collection_id
+    if cursor is not None:
+        clauses += " AND (d.created_at, d.id) < (:before, :before_id)"
+        values["before"], values["before_id"] = decode_cursor(cursor)
+    rows = await connection.execute(
+        text(SELECT_DOCUMENTS + clauses + " ORDER BY d.created_at DESC, d.id DESC LIMIT :limit"),
+        values,
+    )
+    return page_of(
+        [DocumentRow(*row[:-1]) for row in rows],
+        limit,
+        lambda row: (row.created_at, row.document_id),
+    )
+
+
+async def get_document(
+    connection: AsyncConnection, workspace_id: WorkspaceId, document_id: DocumentId
+) -> DocumentRow:
+    """Return one document with its truth report.
+
+    Raises:  NotFound – no such document in this workspace.
+    """
+    row = (
+        await connection.execute(
+            text(SELECT_DOCUMENTS + " AND d.id = :document"),
+            {"workspace": workspace_id, "document": document_id},
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no document with that id. GET /documents lists them.")
+    return DocumentRow(*row)
+
+
+async def get_text(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    document_id: DocumentId,
+    version_id: VersionId | None,
+) -> tuple[VersionId, str]:
+    """Return a version's canonical text; the active version's where none is named.
+
+    Raises:  NotFound – no such document or version, or it has no text (yet).
+    """
+    row = (
+        await connection.execute(
+            text(
+                "SELECT v.id, v.text FROM versions v JOIN documents d "
+                "ON d.workspace_id = v.workspace_id AND d.id = v.document_id "
+                "WHERE v.workspace_id = :workspace AND d.id = :document AND v.text IS NOT NULL "
+                "AND v.id = coalesce(CAST(:version AS uuid), d.active_version_id)"
+            ),
+            {"workspace": workspace_id, "document": document_id, "version": version_id},
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such document, or it has no text yet. Look at its job.")
+    return VersionId(row[0]), row[1]
+
+
+async def remove_document(
+    connection: AsyncConnection, workspace_id: WorkspaceId, document_id: DocumentId
+) -> list[str]:
+    """Remove a document with all that came from it; return the sha256 no version needs any more.
+
+    Raises:  NotFound – no such document in this workspace.
+    """
+    values: Mapping[str, object] = {"workspace": workspace_id, "document": document_id}
+    collection_id = await connection.scalar(
+        text(
+            "SELECT collection_id FROM documents "
+            "WHERE workspace_id = :workspace AND id = :document FOR UPDATE"
+        ),
+        values,
+    )
+    if collection_id is None:
+        raise NotFound("There is no document with that id. It may have been deleted before.")
+    hashes = await connection.scalars(
+        text(
+            "SELECT DISTINCT sha256 FROM versions "
+            "WHERE workspace_id = :workspace AND document_id = :document"
+        ),
+        values,
+    )
+    removed = list(hashes)
+    await connection.execute(
+        text(
+            "UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_token = NULL, "
+            "reason = 'document_deleted', message = 'The document was deleted.' "
+            "WHERE workspace_id = :workspace AND document_id = :document "
+            "AND status IN ('queued', 'running')"
+        ),
+        values,
+    )
+    await connection.execute(
+        text(
+            "UPDATE collections c SET chunk_count = c.chunk_count - d.chunk_count, "
+            "lexical_pending = c.lexical_pending + d.chunk_count FROM documents d "
+            "WHERE d.workspace_id = :workspace AND d.id = :document "
+            "AND c.workspace_id = d.workspace_id AND c.id = d.collection_id"
+        ),
+        values,
+    )
+    await connection.execute(
+        text("DELETE FROM documents WHERE workspace_id = :workspace AND id = :document"), values
+    )
+    return removed
+
+
+async def list_unused_hashes(connection: AsyncConnection, sha256: Sequence[str]) -> list[str]:
+    """Return those of the hashes that no version in any workspace names; needs a system transaction."""
+    rows = await connection.scalars(
+        text(
+            "SELECT h FROM unnest(CAST(:hashes AS text[])) h "
+            "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE sha256 = h)"
+        ),
+        {"hashes": list(sha256)},
+    )
+    return list(rows)

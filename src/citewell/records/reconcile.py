@@ -1,0 +1,110 @@
+"""Put right what a crash left behind; runs in every API and worker process, one at a time."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import text
+
+from citewell.domain import JobId, WorkspaceId
+from citewell.errors import CitewellError, Unavailable
+from citewell.ports import BlobStore, Queue
+from citewell.records.answers import remove_old_answers
+from citewell.records.documents import list_unused_hashes
+from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
+from citewell.records.lexical import list_stale_collections, refresh_lexemes
+from citewell.records.session import Database
+from citewell.telemetry import OPEN_JOBS
+
+RECONCILE_LOCK = 4_129_889_002
+"""Advisory lock: one process reconciles at a time."""
+SEND_AT_ONCE = 500
+ORPHAN_BLOB_SECONDS = 24 * 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """What a round needs, and its limits."""
+
+    database: Database
+    queue: Queue
+    blobs: BlobStore
+    max_attempts: int
+    unsent_after_seconds: float
+    keep_answers_days: int
+
+    async def run(self) -> None:
+        """Do one round: expired leases, unsent jobs, term statistics, old answers, orphan blobs.
+
+        Raises:  Unavailable – PostgreSQL does not answer; the next round tries again.
+        """
+        if not await self._requeue():
+            return
+        await self._send_waiting()
+        await self._refresh_statistics()
+        await self._remove_orphans()
+
+    async def run_forever(self, pause_seconds: float) -> None:
+        """Do a round now and then; one that fails is logged, and the next one tries again."""
+        while True:
+            try:
+                await self.run()
+            except CitewellError as error:
+                log.warning("reconciling failed", why=error.message)
+            await asyncio.sleep(pause_seconds)
+
+    async def _requeue(self) -> bool:
+        async with self.database.system_transaction() as connection:
+            if not await connection.scalar(
+                text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": RECONCILE_LOCK}
+            ):
+                return False
+            if lost := await requeue_expired(connection, self.max_attempts):
+                log.warning("jobs of lost workers were queued again", count=lost)
+            await remove_old_answers(connection, self.keep_answers_days)
+            for status, count in (await count_open_jobs(connection)).items():
+                OPEN_JOBS.labels(status).set(count)
+        return True
+
+    async def _send_waiting(self) -> None:
+        try:
+            broker_empty = await self.queue.count_waiting() == 0
+            async with self.database.system_transaction() as connection:
+                waiting = await list_unsent(
+                    connection, self.unsent_after_seconds, SEND_AT_ONCE, broker_empty
+                )
+            by_kind: dict[str, list[tuple[WorkspaceId, JobId]]] = defaultdict(list)
+            for workspace_id, job_id, kind in waiting:
+                by_kind[kind].append((workspace_id, job_id))
+            for kind, jobs in by_kind.items():
+                await self.queue.send(kind, jobs)
+                await self._mark_sent(jobs)
+        except Unavailable as error:
+            log.warning("waiting jobs could not be sent", why=error.message)
+
+    async def _mark_sent(self, jobs: list[tuple[WorkspaceId, JobId]]) -> None:
+        by_workspace: dict[WorkspaceId, list[JobId]] = defaultdict(list)
+        for workspace_id, job_id in jobs:
+            by_workspace[workspace_id].append(job_id)
+        for workspace_id, job_ids in by_workspace.items():
+            async with self.database.transaction(workspace_id) as connection:
+                await mark_sent(connection, workspace_id, job_ids)
+
+    async def _refresh_statistics(self) -> None:
+        async with self.database.system_transaction() as connection:
+            stale = await list_stale_collections(connection)
+        for workspace_id, collection_id in stale:
+            async with self.database.transaction(workspace_id) as connection:
+                await refresh_lexemes(connection, workspace_id, collection_id)
+
+    async def _remove_orphans(self) -> None:
+        old = await self.blobs.list_hashes(ORPHAN_BLOB_SECONDS)
+        if not old:
+            return
+        async with self.database.system_transaction() as connection:
+            unused = await list_unused_hashes(connection, old)
+        for sha256 in unused:
+            await self.blobs.remove(sha256)

@@ -1,0 +1,75 @@
+"""Where a search may look, as SQL: which collections, which documents, how many chunks."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import CollectionId, Scope, WorkspaceId
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """A scope resolved against the tables.
+
+    ``documents_sql`` is an ``AND document_id IN (…)`` clause with its ``values``, or empty.
+    ``chunk_count`` counts the chunks inside; ``term_base`` those that term frequencies count.
+    """
+
+    collection_ids: list[CollectionId]
+    documents_sql: str
+    values: Mapping[str, object]
+    chunk_count: int
+    term_base: int
+
+
+async def resolve_scope(
+    connection: AsyncConnection, workspace_id: WorkspaceId, scope: Scope
+) -> SearchSpace:
+    """Resolve a scope to its collections, documents and size."""
+    collections = (
+        await connection.execute(
+            text(
+                "SELECT id, chunk_count, lexical_chunk_count FROM collections "
+                "WHERE workspace_id = :workspace "
+                "AND (CAST(:collection AS uuid) IS NULL OR id = :collection)"
+            ),
+            {"workspace": workspace_id, "collection": scope.collection_id},
+        )
+    ).all()
+    ids = [CollectionId(row.id) for row in collections]
+    chunk_count = sum(row.chunk_count for row in collections)
+    term_base = max(sum(row.lexical_chunk_count for row in collections), 1)
+    clauses, values = _document_clauses(scope)
+    if not clauses:
+        return SearchSpace(ids, "", {}, chunk_count, term_base)
+    matching = (
+        "FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id "
+        "AND v.id = d.active_version_id WHERE d.workspace_id = :workspace AND "
+        + " AND ".join(clauses)
+    )
+    chunk_count = await connection.scalar(
+        text(f"SELECT coalesce(sum(d.chunk_count), 0) {matching}"),
+        {"workspace": workspace_id, **values},
+    )
+    return SearchSpace(
+        ids, f" AND document_id IN (SELECT d.id {matching})", values, chunk_count or 0, term_base
+    )
+
+
+def _document_clauses(scope: Scope) -> tuple[list[str], dict[str, object]]:
+    clauses: list[str] = []
+    values: dict[str, object] = {}
+    if scope.document_ids is not None:
+        clauses.append("d.id = ANY(CAST(:document_ids AS uuid[]))")
+        values["document_ids"] = list(scope.document_ids)
+    if scope.document_names is not None:
+        clauses.append("d.name = ANY(CAST(:document_names AS text[]))")
+        values["document_names"] = list(scope.document_names)
+    for number, (key, wanted) in enumerate(scope.metadata.items()):
+        choices = wanted if isinstance(wanted, list) else [wanted]
+        clauses.append(f"(v.metadata || d.metadata) @> ANY(CAST(:metadata_{number} AS jsonb[]))")
+        values[f"metadata_{number}"] = [json.dumps({key: choice}) for choice in choices]
+    return clauses, values

@@ -1,0 +1,64 @@
+"""The database's door: an engine, and the only place that commits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from citewell.domain import WorkspaceId
+from citewell.errors import Unavailable
+
+ENTER = text(
+    "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true)"
+)
+
+
+class Database:
+    """A pool of connections; each transaction belongs to one workspace.
+
+    Holds: the first statement of a transaction gives up the login role for ``citewell_app``, which
+    owns nothing, and names the workspace; row-level security does the rest.
+    """
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_recycle=1800,
+            connect_args={"connect_timeout": 5, "application_name": "citewell"},
+        )
+
+    @asynccontextmanager
+    async def transaction(self, workspace_id: WorkspaceId) -> AsyncIterator[AsyncConnection]:
+        """Run one transaction that sees one workspace; commit at the end, or roll back.
+
+        Raises:  Unavailable – PostgreSQL does not answer.
+        """
+        async with self._begin("citewell_app", str(workspace_id)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def system_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Run one transaction of maintenance, which sees every workspace."""
+        async with self._begin("citewell_system", "") as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _begin(self, role: str, workspace: str) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self.engine.begin() as connection:
+                await connection.execute(ENTER, {"role": role, "workspace": workspace})
+                yield connection
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise Unavailable(
+                "The database does not answer. Try again in a few seconds."
+            ) from error

@@ -1,0 +1,277 @@
+"""Every table. Each row belongs to a workspace: it is part of every key and every foreign key.
+
+Row-level security is forced on each of them (migration 0001): under the role ``citewell_app`` a
+transaction sees the one workspace that its first statement names.
+"""
+
+from pgvector.sqlalchemy import HALFVEC, SPARSEVEC
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+LEXICAL_DIMENSION = 536_870_912
+"""Term hashes are sparse-vector positions: 1 … 2²⁹."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _workspace() -> Column[object]:
+    return Column("workspace_id", Uuid, nullable=False)
+
+
+def _created() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _json(name: str) -> Column[object]:
+    return Column(name, JSONB, nullable=False, server_default=text("'{}'::jsonb"))
+
+
+def _belongs_to(parent: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["workspace_id", column],
+        [f"{parent}.workspace_id", f"{parent}.id"],
+        ondelete=ondelete,
+    )
+
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _created(),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("chunk_count", BigInteger, nullable=False, server_default="0"),
+    Column("lexical_chunk_count", BigInteger, nullable=False, server_default="0"),
+    Column("lexical_pending", BigInteger, nullable=False, server_default="0"),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    UniqueConstraint("workspace_id", "name"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("active_version_id", Uuid),
+    Column("chunk_count", Integer, nullable=False, server_default="0"),
+    _json("metadata"),
+    _created(),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    UniqueConstraint("workspace_id", "collection_id", "source"),
+    _belongs_to("collections", "collection_id"),
+    Index("ix_documents_created", "workspace_id", "created_at", "id"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("document_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("title", Text),
+    Column("text", Text),
+    Column("page_starts", ARRAY(Integer), nullable=False, server_default=text("'{}'::integer[]")),
+    _json("metadata"),
+    _json("report"),
+    _created(),
+    Column("published_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    UniqueConstraint("workspace_id", "document_id", "number"),
+    _belongs_to("documents", "document_id"),
+    Index("ix_versions_sha256", "workspace_id", "sha256"),
+)
+
+sections = Table(
+    "sections",
+    metadata,
+    _workspace(),
+    Column("version_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("parent", Integer),
+    Column("level", Integer, nullable=False),
+    Column("number", Text),
+    Column("title", Text, nullable=False),
+    Column("anchor", Text),
+    Column("path", ARRAY(Text), nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("body_start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "version_id", "ordinal"),
+    _belongs_to("versions", "version_id"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("document_id", Uuid, nullable=False),
+    Column("version_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("section", Integer),
+    Column("page", Integer),
+    Column("tokens", Integer, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    UniqueConstraint("workspace_id", "version_id", "ordinal"),
+    _belongs_to("documents", "document_id"),
+    _belongs_to("versions", "version_id"),
+    Index("ix_chunks_document", "workspace_id", "document_id", "ordinal"),
+)
+
+chunk_terms = Table(
+    "chunk_terms",
+    metadata,
+    _workspace(),
+    Column("chunk_id", Uuid, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("document_id", Uuid, nullable=False),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    Column("bm25", SPARSEVEC(LEXICAL_DIMENSION), nullable=False),
+    PrimaryKeyConstraint("workspace_id", "chunk_id"),
+    _belongs_to("chunks", "chunk_id"),
+    Index("ix_chunk_terms_keys", "keys", postgresql_using="gin"),
+    Index("ix_chunk_terms_document", "workspace_id", "document_id"),
+    Index("ix_chunk_terms_collection", "workspace_id", "collection_id"),
+)
+
+lexemes = Table(
+    "lexemes",
+    metadata,
+    _workspace(),
+    Column("collection_id", Uuid, nullable=False),
+    Column("key", BigInteger, nullable=False),
+    Column("chunk_frequency", Integer, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "collection_id", "key"),
+    _belongs_to("collections", "collection_id"),
+)
+
+vectors_384 = Table(
+    "vectors_384",
+    metadata,
+    _workspace(),
+    Column("chunk_id", Uuid, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("document_id", Uuid, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("embedding", HALFVEC(384), nullable=False),
+    PrimaryKeyConstraint("workspace_id", "chunk_id"),
+    _belongs_to("chunks", "chunk_id"),
+    Index("ix_vectors_384_document", "workspace_id", "document_id"),
+    Index("ix_vectors_384_collection", "workspace_id", "collection_id"),
+    Index(
+        "ix_vectors_384_hnsw",
+        "embedding",
+        postgresql_using="hnsw",
+        postgresql_ops={"embedding": "halfvec_cosine_ops"},
+    ),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("document_id", Uuid),
+    Column("version_id", Uuid),
+    Column("status", Text, nullable=False, server_default="queued"),
+    Column("reason", Text),
+    Column("message", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("lease_token", Uuid),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("run_after", DateTime(timezone=True)),
+    Column("sent_at", DateTime(timezone=True)),
+    _json("progress"),
+    Column("request_id", Text),
+    _created(),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_jobs_created", "workspace_id", "created_at", "id"),
+    Index("ix_jobs_document", "workspace_id", "document_id"),
+    Index(
+        "ix_jobs_open",
+        "status",
+        "lease_until",
+        postgresql_where=text("status IN ('queued', 'running')"),
+    ),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("refused", Boolean, nullable=False),
+    _json("result"),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_answers_created", "created_at"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _workspace(),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("request_id", Text),
+    Column("outcome", Text, nullable=False),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)

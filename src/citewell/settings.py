@@ -1,0 +1,173 @@
+"""Every setting, with what it does; read once at a door and passed down as values.
+
+Order: ``CITEWELL_`` environment variables, then ``.env`` in the working folder, then defaults.
+Nested fields join with two underscores: ``CITEWELL_RETRIEVAL__CANDIDATES=200``.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from citewell.errors import InputError
+
+MEBIBYTE = 1024 * 1024
+
+
+def default_data_folder() -> Path:
+    """Return the lasting data folder of this user, by the XDG base directory rules."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "citewell"
+
+
+def default_cache_folder() -> Path:
+    """Return this user's cache folder, by the XDG base directory rules."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "citewell"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LogSettings(_Group):
+    """How log lines look."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["plain", "json"] = Field(
+        "plain", description="Plain lines, or one JSON a line."
+    )
+
+
+class UploadSettings(_Group):
+    """What one upload may hold."""
+
+    max_file_bytes: int = Field(50 * MEBIBYTE, ge=1, description="Largest file, in bytes.")
+    max_files: int = Field(1000, ge=1, description="Most files in one request.")
+    max_request_bytes: int = Field(512 * MEBIBYTE, ge=1, description="Largest request, in bytes.")
+
+
+class ParseSettings(_Group):
+    """Limits of the process that reads files."""
+
+    timeout_seconds: float = Field(60.0, gt=0, description="Longest time for one file.")
+    memory_bytes: int = Field(1024 * MEBIBYTE, ge=256 * MEBIBYTE, description="Most memory.")
+    max_text_characters: int = Field(20_000_000, ge=1, description="Longest text of one file.")
+    processes: int = Field(2, ge=1, le=64, description="Parser processes kept warm per worker.")
+
+
+class ChunkSettings(_Group):
+    """How text is cut for the embedder."""
+
+    size_tokens: int = Field(200, ge=32, le=2048, description="Most tokens in one chunk.")
+    overlap_tokens: int = Field(0, ge=0, description="Tokens that two neighbours share.")
+
+
+class EmbedderSettings(_Group):
+    """The model that turns text into vectors."""
+
+    model: Literal["minilm"] = Field("minilm", description="minilm = all-MiniLM-L6-v2 on the CPU.")
+    threads: int = Field(0, ge=0, description="Threads of the model; 0 fits the machine.")
+
+
+class RetrievalSettings(_Group):
+    """How chunks are found."""
+
+    candidates: int = Field(100, ge=1, le=1000, description="Chunks that each leg returns.")
+    dense_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of the dense leg in the fusion."
+    )
+    exact_below_chunks: int = Field(
+        20_000, ge=0, description="Up to here search is exact, no HNSW."
+    )
+    hnsw_ef_search: int = Field(400, ge=10, le=1000, description="HNSW breadth: recall for time.")
+
+
+class AnswerSettings(_Group):
+    """How questions are answered and when they are refused."""
+
+    chat_model: Literal["extractive"] = Field("extractive", description="Quotes; needs no model.")
+    max_question_characters: int = Field(4000, ge=1, description="Longest question.")
+    max_evidence: int = Field(6, ge=1, le=50, description="Chunks that an answer may rest on.")
+    max_sentences: int = Field(3, ge=1, le=20, description="Most sentences in a quoted answer.")
+    keep_days: int = Field(30, ge=0, description="Days that answers are kept for replay.")
+
+
+class JobSettings(_Group):
+    """How background jobs are kept alive."""
+
+    lease_seconds: float = Field(
+        60.0, gt=0, description="A silent worker loses its job after this."
+    )
+    heartbeat_seconds: float = Field(15.0, gt=0, description="How often a worker says it lives.")
+    max_attempts: int = Field(5, ge=1, description="Tries before a job fails for good.")
+    reconcile_seconds: float = Field(15.0, gt=0, description="How often lost jobs are looked for.")
+    unsent_after_seconds: float = Field(30.0, gt=0, description="A queued job is sent again after.")
+    concurrency: int = Field(4, ge=1, le=256, description="Jobs that one worker runs at once.")
+
+
+class Settings(BaseSettings):
+    """All settings of one Citewell process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CITEWELL_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    data: Path = Field(default_factory=default_data_folder, description="Folder for all data.")
+    cache: Path = Field(
+        default_factory=default_cache_folder, description="Folder for what can be made again."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL with pgvector; empty starts the embedded server."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Valkey or Redis; empty starts the embedded server."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    allowed_hosts: tuple[str, ...] = Field(
+        ("localhost", "127.0.0.1", "[::1]"), description="Host names that requests may use."
+    )
+    database_pool: int = Field(10, ge=2, le=200, description="Most PostgreSQL connections.")
+    log: LogSettings = LogSettings()
+    upload: UploadSettings = UploadSettings()
+    parse: ParseSettings = ParseSettings()
+    chunk: ChunkSettings = ChunkSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    jobs: JobSettings = JobSettings()
+
+    @field_validator("data", "cache")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the settings at a door; ``None`` overrides are left out.
+
+        Raises:  InputError – a value is not valid; the message names the variable, never its value.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)  # pyright: ignore[reportArgumentType]
+        except ValidationError as error:
+            lines = [
+                f"CITEWELL_{'__'.join(str(part).upper() for part in problem['loc'])}: "
+                f"{problem['msg']}"
+                for problem in error.errors(include_input=False, include_url=False)
+            ]
+            raise InputError("A setting is not valid. " + "; ".join(lines)) from error
+
+    @property
+    def blobs_folder(self) -> Path:
+        """Where uploaded bytes lie."""
+        return self.data / "blobs"

@@ -80,7 +80,7 @@ class ParsedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A span of one section that is small enough for the embedder: ``text == canonical[start:end]``.
+    """A span of one section, small enough for the embedder: ``text == canonical[start:end]``.
 
     ``context`` is the document's title and the section's path: embedded and searched with the
     text, never quoted.

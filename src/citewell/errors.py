@@ -56,7 +56,7 @@ class TooLarge(InputError):
 
 
 class UnsupportedMedia(InputError):
-    """This kind of file cannot be read; convert it to PDF, DOCX, HTML, Markdown or text."""
+    """Such a file cannot be read; convert it to PDF, DOCX, HTML, Markdown or text."""
 
     code = "unsupported_media"
     status = 415

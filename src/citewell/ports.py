@@ -49,7 +49,7 @@ class ChatModel(Protocol):
     def answer(
         self, question: str, evidence: Sequence[Candidate], term_idf: Mapping[str, float]
     ) -> AsyncIterator[DraftSentence]:
-        """Yield the answer's sentences, each with the spans it rests on; none means "cannot answer".
+        """Yield the answer's sentences with the spans they rest on; none means "cannot answer".
 
         ``term_idf`` weighs the question's terms by their rarity in the workspace.
         Raises:  ProviderError – the model failed, at any time until the last sentence.

@@ -35,77 +35,105 @@ class _Group(BaseModel):
 class LogSettings(_Group):
     """How log lines look."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level."
+    )
     format: Literal["plain", "json"] = Field(
-        "plain", description="Plain lines, or one JSON a line."
+        default="plain", description="Plain lines, or one JSON a line."
     )
 
 
 class UploadSettings(_Group):
     """What one upload may hold."""
 
-    max_file_bytes: int = Field(50 * MEBIBYTE, ge=1, description="Largest file, in bytes.")
-    max_files: int = Field(1000, ge=1, description="Most files in one request.")
-    max_request_bytes: int = Field(512 * MEBIBYTE, ge=1, description="Largest request, in bytes.")
+    max_file_bytes: int = Field(default=50 * MEBIBYTE, ge=1, description="Largest file, in bytes.")
+    max_files: int = Field(default=1000, ge=1, description="Most files in one request.")
+    max_request_bytes: int = Field(
+        default=512 * MEBIBYTE, ge=1, description="Largest request, in bytes."
+    )
 
 
 class ParseSettings(_Group):
     """Limits of the process that reads files."""
 
-    timeout_seconds: float = Field(60.0, gt=0, description="Longest time for one file.")
-    memory_bytes: int = Field(1024 * MEBIBYTE, ge=256 * MEBIBYTE, description="Most memory.")
-    max_text_characters: int = Field(20_000_000, ge=1, description="Longest text of one file.")
-    processes: int = Field(2, ge=1, le=64, description="Parser processes kept warm per worker.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Longest time for one file.")
+    memory_bytes: int = Field(
+        default=1024 * MEBIBYTE, ge=256 * MEBIBYTE, description="Most memory."
+    )
+    max_text_characters: int = Field(
+        default=20_000_000, ge=1, description="Longest text of one file."
+    )
+    processes: int = Field(
+        default=2, ge=1, le=64, description="Parser processes kept warm per worker."
+    )
 
 
 class ChunkSettings(_Group):
     """How text is cut for the embedder."""
 
-    size_tokens: int = Field(200, ge=32, le=2048, description="Most tokens in one chunk.")
-    overlap_tokens: int = Field(0, ge=0, description="Tokens that two neighbours share.")
+    size_tokens: int = Field(default=200, ge=32, le=2048, description="Most tokens in one chunk.")
+    overlap_tokens: int = Field(default=0, ge=0, description="Tokens that two neighbours share.")
 
 
 class EmbedderSettings(_Group):
     """The model that turns text into vectors."""
 
-    model: Literal["minilm"] = Field("minilm", description="minilm = all-MiniLM-L6-v2 on the CPU.")
-    threads: int = Field(0, ge=0, description="Threads of the model; 0 fits the machine.")
+    model: Literal["minilm"] = Field(
+        default="minilm", description="minilm = all-MiniLM-L6-v2 on the CPU."
+    )
+    threads: int = Field(default=0, ge=0, description="Threads of the model; 0 fits the machine.")
 
 
 class RetrievalSettings(_Group):
     """How chunks are found."""
 
-    candidates: int = Field(100, ge=1, le=1000, description="Chunks that each leg returns.")
+    candidates: int = Field(default=100, ge=1, le=1000, description="Chunks that each leg returns.")
     dense_weight: float = Field(
-        0.5, ge=0, le=1, description="Share of the dense leg in the fusion."
+        default=0.5, ge=0, le=1, description="Share of the dense leg in the fusion."
     )
     exact_below_chunks: int = Field(
-        20_000, ge=0, description="Up to here search is exact, no HNSW."
+        default=20_000, ge=0, description="Up to here search is exact, no HNSW."
     )
-    hnsw_ef_search: int = Field(400, ge=10, le=1000, description="HNSW breadth: recall for time.")
+    hnsw_ef_search: int = Field(
+        default=400, ge=10, le=1000, description="HNSW breadth: recall for time."
+    )
 
 
 class AnswerSettings(_Group):
     """How questions are answered and when they are refused."""
 
-    chat_model: Literal["extractive"] = Field("extractive", description="Quotes; needs no model.")
-    max_question_characters: int = Field(4000, ge=1, description="Longest question.")
-    max_evidence: int = Field(6, ge=1, le=50, description="Chunks that an answer may rest on.")
-    max_sentences: int = Field(3, ge=1, le=20, description="Most sentences in a quoted answer.")
-    keep_days: int = Field(30, ge=0, description="Days that answers are kept for replay.")
+    chat_model: Literal["extractive"] = Field(
+        default="extractive", description="Quotes; needs no model."
+    )
+    max_question_characters: int = Field(default=4000, ge=1, description="Longest question.")
+    max_evidence: int = Field(
+        default=6, ge=1, le=50, description="Chunks that an answer may rest on."
+    )
+    max_sentences: int = Field(
+        default=3, ge=1, le=20, description="Most sentences in a quoted answer."
+    )
+    keep_days: int = Field(default=30, ge=0, description="Days that answers are kept for replay.")
 
 
 class JobSettings(_Group):
     """How background jobs are kept alive."""
 
     lease_seconds: float = Field(
-        60.0, gt=0, description="A silent worker loses its job after this."
+        default=60.0, gt=0, description="A silent worker loses its job after this."
     )
-    heartbeat_seconds: float = Field(15.0, gt=0, description="How often a worker says it lives.")
-    max_attempts: int = Field(5, ge=1, description="Tries before a job fails for good.")
-    reconcile_seconds: float = Field(15.0, gt=0, description="How often lost jobs are looked for.")
-    unsent_after_seconds: float = Field(30.0, gt=0, description="A queued job is sent again after.")
-    concurrency: int = Field(4, ge=1, le=256, description="Jobs that one worker runs at once.")
+    heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="How often a worker says it lives."
+    )
+    max_attempts: int = Field(default=5, ge=1, description="Tries before a job fails for good.")
+    reconcile_seconds: float = Field(
+        default=15.0, gt=0, description="How often lost jobs are looked for."
+    )
+    unsent_after_seconds: float = Field(
+        default=30.0, gt=0, description="A queued job is sent again after."
+    )
+    concurrency: int = Field(
+        default=4, ge=1, le=256, description="Jobs that one worker runs at once."
+    )
 
 
 class Settings(BaseSettings):
@@ -125,17 +153,19 @@ class Settings(BaseSettings):
         default_factory=default_cache_folder, description="Folder for what can be made again."
     )
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL with pgvector; empty starts the embedded server."
+        default=None, description="PostgreSQL with pgvector; empty starts the embedded server."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Valkey or Redis; empty starts the embedded server."
+        default=None, description="Valkey or Redis; empty starts the embedded server."
     )
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port of the API; 0 takes a free one."
+    )
     allowed_hosts: tuple[str, ...] = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="Host names that requests may use."
+        default=("localhost", "127.0.0.1", "[::1]"), description="Host names that requests may use."
     )
-    database_pool: int = Field(10, ge=2, le=200, description="Most PostgreSQL connections.")
+    database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
     log: LogSettings = LogSettings()
     upload: UploadSettings = UploadSettings()
     parse: ParseSettings = ParseSettings()

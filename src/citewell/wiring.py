@@ -1,12 +1,11 @@
 """The only place that names adapters: settings in, open services out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 
 from celery import Celery
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from citewell.adapters.celery_queue import CeleryQueue, make_celery
 from citewell.adapters.extractive import ExtractiveChatModel
@@ -52,8 +51,7 @@ class Services:
 
     async def _check_database(self) -> str:
         try:
-            async with self.database.system_transaction() as connection:
-                await connection.execute(text("SELECT 1 FROM workspaces LIMIT 1"))
+            await self.database.check()
         except Unavailable as error:
             return error.message
         return "ok"
@@ -79,7 +77,7 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+async def open_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
     """Open the records only; close them at the end.
 
     Raises:  InputError – the database's URL is missing.
@@ -94,7 +92,7 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, embedder_threads: int | None = None, embedder_parallel: int = 1
-) -> AsyncIterator[Services]:
+) -> AsyncGenerator[Services]:
     """Open everything that answers questions and takes uploads; close it at the end.
 
     Raises:  InputError – a server's URL is missing.
@@ -128,7 +126,7 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_ingest(services: Services) -> AsyncIterator[IngestPipeline]:
+async def open_ingest(services: Services) -> AsyncGenerator[IngestPipeline]:
     """Open the parser processes and the file's path; close them at the end."""
     settings = services.settings
     parser = ParserPool(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, cast
 
 import redis.asyncio
 from celery import Celery
@@ -20,7 +21,7 @@ SOCKET_TIMEOUT_SECONDS = 5
 def make_celery(redis_url: str) -> Celery:
     """Make the Celery app that API processes send with and workers consume with."""
     app = Celery("citewell", broker=_kombu_url(redis_url))
-    app.conf.update(
+    cast("Any", app).conf.update(
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -47,7 +48,7 @@ class CeleryQueue:
     """Sends job ids by task name; knows no task's code."""
 
     def __init__(self, redis_url: str) -> None:
-        self._app = make_celery(redis_url)
+        self._app: Any = make_celery(redis_url)
         self._redis = redis.asyncio.from_url(  # pyright: ignore[reportUnknownMemberType]
             redis_url,
             socket_timeout=SOCKET_TIMEOUT_SECONDS,
@@ -79,7 +80,7 @@ class CeleryQueue:
     def _send(self, kind: str, jobs: Sequence[tuple[WorkspaceId, JobId]]) -> None:
         with self._app.producer_or_acquire() as producer:
             for workspace_id, job_id in jobs:
-                self._app.send_task(  # pyright: ignore[reportUnknownMemberType]
+                self._app.send_task(
                     TASKS[kind],
                     args=[str(workspace_id), str(job_id)],
                     producer=producer,

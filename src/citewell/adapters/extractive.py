@@ -40,7 +40,7 @@ MIN_SHARE = 0.7
 """A further sentence must reach this share of the best one's score: 2.3 sentences on average hold
 SQuAD2's answer as often (0.919) as always three do (0.923)."""
 
-MAX_UNITS = 20
+MAX_UNITS = 12
 """Sentences embedded for one question, those with most of its words in the best passages: as many
 answers are found as with all 30 to 45 of six chunks, in half the time."""
 

@@ -98,16 +98,17 @@ class AnswerPipeline:
         yield Started(answer_id, question.mode, self.chat_model.name)
         evidence: tuple[Candidate, ...] = ()
         sentences: list[AnswerSentence] = []
+        term_idf: dict[str, float] = {}
         refusal = guard_question(question.text, self.max_question_characters)
         if refusal is None:
             found = await self.search(question)
-            evidence = found.candidates
+            evidence, term_idf = found.candidates, found.term_idf
             watch.timings_ms.update(found.timings_ms)
-            refusal = guard_evidence(question.text, evidence, found.term_idf)
+            refusal = guard_evidence(question.text, evidence, term_idf)
         if refusal is None:
             yield EvidenceFound(evidence)
             started, citer = perf_counter(), Citer(evidence)
-            async for draft in generate(question.text, evidence, found.term_idf, self.chat_model):
+            async for draft in generate(question.text, evidence, term_idf, self.chat_model):
                 if sentence := citer.cite(draft):
                     sentences.append(sentence)
                     yield sentence

@@ -62,7 +62,7 @@ class RequestRecord:
             )
 
 
-class _BodyTooLarge(Exception):
+class _BodyTooLargeError(Exception):
     pass
 
 
@@ -89,7 +89,7 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most_bytes:
-                raise _BodyTooLarge
+                raise _BodyTooLargeError
             return message
 
         async def watched_send(message: Message) -> None:
@@ -99,7 +99,7 @@ class BodyLimit:
 
         try:
             await self._app(scope, counted_receive, watched_send)
-        except _BodyTooLarge:
+        except _BodyTooLargeError:
             if not answered:
                 await self._refuse(scope, receive, send)
 

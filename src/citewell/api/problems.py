@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem+json: a code, a sentence on what to do next, the request's id."""
 
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from fastapi import FastAPI, Request
@@ -66,7 +66,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        return problem_response(422, "invalid", "; ".join(map(_describe, error.errors()[:5])))
+        problems = cast("list[dict[str, Any]]", error.errors())
+        return problem_response(422, "invalid", "; ".join(map(_describe, problems[:5])))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

@@ -9,11 +9,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from citewell.answer.pipeline import Question
 from citewell.api import schemas
 from citewell.api.deps import AnswerIdDep, CleanText, ServicesDep, WorkspaceDep
 from citewell.api.filters import read_scope
 from citewell.api.problems import problem_body
-from citewell.answer.pipeline import Question
 from citewell.domain import (
     Answer,
     AnswerEvent,
@@ -108,7 +108,7 @@ async def _read_question(
     q: str | None,
     mode: schemas.Mode | None,
 ) -> Question:
-    body = body or schemas.QueryRequest()
+    body = body or schemas.QueryRequest.model_validate({})
     text = (body.question if body.question is not None else q) or ""
     longest = services.settings.answer.max_question_characters
     if len(text) > longest:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from citewell.api.deps import CleanText, CollectionName
 from citewell.domain import JobStatus
 
-
 Mode = Literal["standard"]
 
 

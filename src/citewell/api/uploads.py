@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from fastapi import UploadFile
-
 import structlog
+from fastapi import UploadFile
 
 from citewell.api.context import request_id
 from citewell.api.schemas import UploadedDocument
@@ -50,9 +49,9 @@ async def accept_files(
     async with services.database.transaction(workspace_id) as connection:
         collection_id = await get_collection_id(connection, workspace_id, collection)
     stored = [await _store(services, file, metadata) for file in files]
-    if refused := [item for item in stored if isinstance(item, _Refused)]:
-        if len(refused) == len(stored):
-            raise refused[0].error
+    refused = [item for item in stored if isinstance(item, _Refused)]
+    if refused and len(refused) == len(stored):
+        raise refused[0].error
     replies = await _register(services, workspace_id, collection_id, stored)
     await _send(services, workspace_id, replies)
     return replies

@@ -1,6 +1,6 @@
 """The command line's HTTP client: every command is a request that anyone could send."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ class Client:
                 if known
                 else f"The server answered {response.status_code}. Check --url."
             )
-        if response.status_code == httpx.codes.NO_CONTENT:
+        if not response.content:
             return None
         return response.json() if "json" in kind else response.text
 
@@ -45,7 +45,7 @@ class Client:
 
 
 @contextmanager
-def connect(settings: Settings, url: str | None, *, worker: bool = False) -> Iterator[Client]:
+def connect(settings: Settings, url: str | None, *, worker: bool = False) -> Generator[Client]:
     """Connect to the named server, else to the one that holds the data folder, else to an own one.
 
     The own one lives as long as the command; it has a worker when the command needs jobs done.

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,7 +69,7 @@ def read_questions(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def temporary_data() -> Iterator[Path]:
+def temporary_data() -> Generator[Path]:
     """Make a data folder, and remove it with all its servers' files at the end."""
     folder = Path(tempfile.mkdtemp(prefix="citewell-demo-"))
     try:

@@ -64,7 +64,7 @@ def ingest(
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload files and folders, and wait until they are searchable. Unchanged files cost nothing."""
+    """Upload files and folders, and wait until they are searchable. Unchanged ones cost nothing."""
     files = find_files(paths)
     with connect(load_settings(data), url, worker=True) as client:
         ensure_collection(client, collection)

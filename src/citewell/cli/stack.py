@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from citewell.settings import Settings
 log = structlog.get_logger(__name__)
 
 WORKER_STOP_SECONDS = 2.5
-"""A worker that still runs a job then is killed: its lease brings the job back at the next start."""
+"""A worker that still runs a job is killed then; its lease brings the job back later."""
 FIRST_RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
 API_START_SECONDS = 30.0
@@ -44,7 +44,7 @@ class Stack:
 @contextmanager
 def open_backend(
     settings: Settings, *, worker: bool, worker_log: Path | None = None
-) -> Iterator[Settings]:
+) -> Generator[Settings]:
     """Start the servers, migrate, and keep a worker running; stop all of it at the end."""
     with ExitStack() as stack:
         ready = stack.enter_context(embedded.start(settings))
@@ -55,7 +55,7 @@ def open_backend(
 
 
 @contextmanager
-def open_stack(settings: Settings, *, worker: bool) -> Iterator[Stack]:
+def open_stack(settings: Settings, *, worker: bool) -> Generator[Stack]:
     """Start a whole Citewell on a free port for the life of one command."""
     log_file = settings.data / "logs" / "worker.log"
     with open_backend(settings, worker=worker, worker_log=log_file) as ready:
@@ -142,7 +142,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
 
 
 @contextmanager
-def supervised_worker(settings: Settings, log_file: Path | None) -> Iterator[None]:
+def supervised_worker(settings: Settings, log_file: Path | None) -> Generator[None]:
     """Keep one worker process running: a new one follows whenever it ends by itself."""
     supervisor = _Supervisor(settings, log_file)
     supervisor.start()

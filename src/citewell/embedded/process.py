@@ -148,7 +148,7 @@ def launch(
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = os.open(log_path, flags, 0o600)
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own programs
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL if standard_input is None else subprocess.PIPE,
             stdout=descriptor,

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
@@ -68,7 +69,8 @@ async def publish(
     document = (
         await connection.execute(
             text(
-                "SELECT d.collection_id, d.chunk_count, a.number AS active, v.number FROM documents d"
+                "SELECT d.collection_id, d.chunk_count, a.number AS active, v.number"
+                " FROM documents d"
                 " JOIN versions v ON v.workspace_id = d.workspace_id AND v.id = :version"
                 " LEFT JOIN versions a"
                 " ON a.workspace_id = d.workspace_id AND a.id = d.active_version_id"
@@ -226,16 +228,15 @@ WHERE c.workspace_id = :workspace
 """
 
 
-def _candidate(row: Sequence[object]) -> Candidate:
+def _candidate(row: Row[Any]) -> Candidate:
     *values, number, title, path, anchor, metadata = row
-    found = metadata if isinstance(metadata, dict) else {}
     return Candidate(
-        *values,  # pyright: ignore[reportArgumentType]
-        section_number=number,  # pyright: ignore[reportArgumentType]
-        section_title=title or None,  # pyright: ignore[reportArgumentType]
-        section_path=tuple(path or ()),  # pyright: ignore[reportArgumentType]
-        anchor=anchor,  # pyright: ignore[reportArgumentType]
-        metadata=found,
+        *values,
+        section_number=number,
+        section_title=title or None,
+        section_path=tuple(path or ()),
+        anchor=anchor,
+        metadata=metadata,
     )
 
 

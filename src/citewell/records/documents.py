@@ -183,7 +183,8 @@ async def list_documents(
     cursor: str | None,
 ) -> Page[DocumentRow]:
     """List documents, newest first, without their reports."""
-    clauses, values = "", {"workspace": workspace_id, "limit": limit + 1}
+    clauses = ""
+    values: dict[str, object] = {"workspace": workspace_id, "limit": limit + 1}
     if collection_id is not None:
         clauses += " AND d.collection_id = :collection"
         values["collection"] = collection_id
@@ -295,7 +296,7 @@ async def remove_document(
 
 
 async def list_unused_hashes(connection: AsyncConnection, sha256: Sequence[str]) -> list[str]:
-    """Return those of the hashes that no version in any workspace names; needs a system transaction."""
+    """Return the hashes that no version in any workspace names; needs a system transaction."""
     rows = await connection.scalars(
         text(
             "SELECT h FROM unnest(CAST(:hashes AS text[])) h "

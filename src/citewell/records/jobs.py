@@ -151,7 +151,7 @@ async def release_job(
     reason: str,
     message: str,
 ) -> None:
-    """Give a job back after a fault that may pass: queued with a pause, or failed after the last try."""
+    """Give a job back after a passing fault: queued with a pause, or failed after the last try."""
     if claim.attempt >= max_attempts:
         await finish_job(connection, workspace_id, claim, "failed", reason, message)
         return
@@ -257,7 +257,8 @@ async def list_jobs(
     cursor: str | None,
 ) -> Page[JobRow]:
     """List jobs, newest first."""
-    clauses, values = "", {"workspace": workspace_id, "limit": limit + 1}
+    clauses = ""
+    values: dict[str, object] = {"workspace": workspace_id, "limit": limit + 1}
     if status is not None:
         clauses += " AND j.status = :status"
         values["status"] = status

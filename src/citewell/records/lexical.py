@@ -184,7 +184,7 @@ WHERE lexemes.chunk_frequency <> excluded.chunk_frequency
 
 SMALL_COLLECTION_CHUNKS = 50_000
 STALE_SHARE = 0.02
-"""Larger collections are counted anew when this share of their chunks changed; smaller ones always."""
+"""A larger collection is counted anew when this share of its chunks changed, a small one always."""
 
 
 async def list_stale_collections(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,7 +70,7 @@ def _document_clauses(scope: Scope) -> tuple[list[str], dict[str, object]]:
         clauses.append("d.name = ANY(CAST(:document_names AS text[]))")
         values["document_names"] = list(scope.document_names)
     for number, (key, wanted) in enumerate(scope.metadata.items()):
-        choices = wanted if isinstance(wanted, list) else [wanted]
+        choices = cast("list[object]", wanted if isinstance(wanted, list) else [wanted])
         clauses.append(f"(v.metadata || d.metadata) @> ANY(CAST(:metadata_{number} AS jsonb[]))")
         values[f"metadata_{number}"] = [json.dumps({key: choice}) for choice in choices]
     return clauses, values

@@ -1,6 +1,6 @@
 """The database's door: an engine, and the only place that commits."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
@@ -34,7 +34,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self, workspace_id: WorkspaceId) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, workspace_id: WorkspaceId) -> AsyncGenerator[AsyncConnection]:
         """Run one transaction that sees one workspace; commit at the end, or roll back.
 
         Raises:  Unavailable – PostgreSQL does not answer.
@@ -43,17 +43,25 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def system_transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def system_transaction(self) -> AsyncGenerator[AsyncConnection]:
         """Run one transaction of maintenance, which sees every workspace."""
         async with self._begin("citewell_system", "") as connection:
             yield connection
+
+    async def check(self) -> None:
+        """Do nothing, successfully.
+
+        Raises:  Unavailable – PostgreSQL does not answer.
+        """
+        async with self.system_transaction():
+            pass
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def _begin(self, role: str, workspace: str) -> AsyncIterator[AsyncConnection]:
+    async def _begin(self, role: str, workspace: str) -> AsyncGenerator[AsyncConnection]:
         try:
             async with self.engine.begin() as connection:
                 await connection.execute(ENTER, {"role": role, "workspace": workspace})

@@ -1,7 +1,7 @@
 """E-mail: the header's main lines and the body; attachments are named, not read."""
 
 import email
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from typing import TypeGuard, cast
@@ -97,5 +97,5 @@ def _header(message: Message, name: str) -> str:
     value, _, _ = decode(raw[:_LONGEST_HEADER].encode("ascii", "surrogateescape"))
     try:
         return one_line(str(make_header(decode_header(value))))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+    except (MessageError, LookupError, UnicodeError, ValueError):
         return one_line(value)

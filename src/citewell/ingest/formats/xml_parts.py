@@ -8,7 +8,7 @@ from citewell.errors import DocumentRejected
 Element = ET.Element
 
 
-class _SeenEnough(Exception):  # noqa: N818 - a signal, not an error
+class _SeenEnough(Exception):
     """The prolog is over."""
 
 

@@ -1,0 +1,72 @@
+# The verbs of Citewell. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
+ARGS ?=
+
+.PHONY: help
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Make the private environment from the lock file
+
+.PHONY: demo
+demo: setup ## Ingest the examples, answer their questions, check every citation
+	@$(BIN)/citewell demo $(ARGS)
+
+.PHONY: up
+up: setup ## Serve http://127.0.0.1:8000 on a lasting data folder (ARGS="--data DIR --port N")
+	@$(BIN)/citewell up $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.developing ## Run all tests (under 10 minutes on 2 cores)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.developing ## Check format, lint, types and import rules
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.developing ## Format the code
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: $(VENV)/.developing ## Measure ingestion, search and quality on public data (DATA=DIR)
+	@$(BIN)/python -m bench.scifact $(ARGS)
+
+.PHONY: build
+build: $(VENV)/.developing ## Build the wheel into dist/
+	@$(UV) build --wheel --out-dir dist
+
+.PHONY: clean
+clean: ## Remove the environment and what was built; data folders stay
+	@rm -rf $(VENV) dist
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "Python is not installed. Install Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 15)))' || { \
+		echo "Citewell needs Python 3.11 to 3.14. Name one: make $(MAKECMDGOALS) PYTHON=python3.12"; \
+		exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || command -v uv >/dev/null || { \
+		echo "Python's venv module is missing. Install it (Debian, Ubuntu: apt install python3-venv)"; \
+		echo "or install uv, then run make again."; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --python $(PYTHON) $(VENV); \
+		else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; fi
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml uv.lock
+	@echo "Installing Citewell into $(VENV) …"
+	@$(UV) sync --quiet --locked --no-dev --inexact
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	@$(UV) sync --quiet --locked --inexact
+	@touch $@

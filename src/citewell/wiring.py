@@ -103,6 +103,7 @@ async def open_services(
         queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
         stack.push_async_callback(queue.close)
         embedder = MiniLMEmbedder(
+            settings.cache,
             settings.embedder.threads if embedder_threads is None else embedder_threads,
             embedder_parallel,
         )

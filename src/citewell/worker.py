@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
+from celery.exceptions import SecurityWarning
 
 from citewell.domain import JobId, Json, WorkspaceId
 from citewell.errors import CitewellError, DocumentRejected, LeaseLost
@@ -223,6 +225,8 @@ def run_worker(settings: Settings, supervisor_pipe: int | None = None) -> None:
     worker.start()
     if supervisor_pipe is not None:
         _stop_with_supervisor(supervisor_pipe)
+    # Messages are JSON ids, never pickle, so that a root worker is no danger by its broker.
+    warnings.simplefilter("ignore", SecurityWarning)
     app: Any = make_app(settings, worker)
     try:
         app.Worker(

@@ -1,10 +1,15 @@
 """Answer by quoting the sentences of the evidence that say most; no model writes anything.
 
 Each sentence gets a score: its closeness in meaning to the question, the share of the question's
-words that it holds, weighted by their rarity, and the rank of its passage. The best few are quoted
+words that it holds, weighted by their rarity, and its passage's score. The best few are quoted
 exactly; when even the best one says too little, nothing is, which means "cannot answer".
 
-Measured: MEASURED
+Measured: MiniLM, six chunks of ≤ 200 tokens. SQuAD2: the answer is quoted for 0.906 of 2,876
+          questions, in 2.3 sentences. SQuAD2, SciFact, Anthropic's documents, chunking_evaluation,
+          whole and as 10 to 30 chunks: 0.03 of 2,359 answerable questions are refused; 0.97 of
+          1,620 from another set, 0.87 of 1,320 about a document that was taken out, 0.39 of 780
+          about a passage that was, 0.04 of 800 that SQuAD2 made to look answerable. Weights are
+          fitted on a half of SQuAD2 and SciFact, the least sufficiency with a look at all sets.
 """
 
 import re
@@ -21,8 +26,8 @@ from citewell.domain import Candidate, DraftSentence, Quote
 from citewell.ports import Embedder
 
 MEANING, OWN_WORDS, KNOWN_WORDS, PASSAGE = 0.5, 0.25, 0.25, 0.15
-"""Weights of a sentence's score, the best of a grid on one half of SQuAD2's questions: cosine, the
-question's words in the sentence, in it with its heading and lead, and the passage's fused score."""
+"""Weights of a sentence's score: cosine, the question's words in the sentence, in it with its place
+and the sentence before, the passage's fused score. A plateau: others changed little on SQuAD2."""
 
 SUFFICIENT_MEANING, SUFFICIENT_WORDS = 0.6, 0.4
 """Weights of what decides whether the best sentence answers at all: of the pairs tried, the one
@@ -34,7 +39,7 @@ SUFFICIENCY_PER_IDF = 0.022
 MAX_IDF = 10.0
 """The least sufficiency rises with the idf of the question's rarest word, that is with the
 logarithm of the workspace's size: among more chunks one looks right by chance more easily. It was
-fitted on 10 to 11,000 chunks and does not rise beyond them."""
+fitted on 10 to 11,000 chunks and rises no further."""
 
 MIN_SHARE = 0.7
 """A further sentence must reach this share of the best one's score: 2.3 sentences on average hold
@@ -42,7 +47,7 @@ SQuAD2's answer as often (0.919) as always three do (0.923)."""
 
 MAX_UNITS = 12
 """Sentences embedded for one question, those with most of its words in the best passages: as many
-answers are found as with all 30 to 45 of six chunks, in half the time."""
+answers are found as with all 30 to 45 of six chunks, in a third of the time (0.1 s, 2 cores)."""
 
 MIN_NEW_CHARACTERS = 4
 """A shorter stem is mostly an article, a preposition or the like."""
@@ -53,6 +58,7 @@ SAME_WORDS, SAME_MEANING = 0.8, 0.95
 MAX_HEADING_CHARACTERS, MAX_LEAD_CHARACTERS = 80, 200
 """The most of heading and lead that is embedded with a sentence, to bound the time."""
 
+MAX_GAP_CHARACTERS = 2  # a blank line at most between a sentence and the next one
 _SENTENCE_ENDS = (".", "!", "…", ":", ";", "。", "！", "；", "：")
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+")
@@ -71,7 +77,7 @@ _CONTINUING = re.compile(
 """Openings of a sentence that goes on explaining."""
 
 _ASKS_TO_EXPLAIN = re.compile(
-    r"\W*(why\b|how\b(?! (many|much|long|old|far|often|big|large|tall|high|deep|fast|heavy)\b))",
+    r"\W*(why|how(?! (many|much|long|old|far|often|big|large|tall|high|deep|fast)))\b",
     re.IGNORECASE,
 )
 
@@ -252,7 +258,7 @@ def _leans(text: str, before: str) -> bool:
 
 
 def _likeliest(units: Iterator[_Unit], terms: _Terms) -> list[_Unit]:
-    """Keep the ``MAX_UNITS`` likeliest sentences before their meaning is known, in their order."""
+    """Keep the ``MAX_UNITS`` likeliest sentences before their meaning is known, in order."""
     found = list(units)
     if len(found) <= MAX_UNITS:
         return found
@@ -271,7 +277,8 @@ def _with_continuation(ranking: list[int], units: Sequence[_Unit]) -> list[int]:
     best, following = ranking[0], ranking[0] + 1
     if following == len(units) or units[following].index != units[best].index:
         return ranking
-    if not _CONTINUING.match(units[following].text):
+    adjacent = units[following].start - units[best].end <= MAX_GAP_CHARACTERS
+    if not (adjacent and _CONTINUING.match(units[following].text)):
         return ranking
     return [best, following, *(row for row in ranking[1:] if row != following)]
 

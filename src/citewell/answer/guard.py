@@ -4,7 +4,8 @@ The check of the evidence is a coarse one, for every chat model: it stops only w
 something else. The finer decision needs the sentences; the extractive model takes it by yielding
 none, and then the pipeline refuses with ``WEAK_EVIDENCE``.
 
-Measured: MEASURED
+Measured: on the sets that adapters/extractive.py names, it stops 0.77 of the questions from another
+          set, 0.53 of those about a document that was taken out, and 0.003 of the answerable ones.
 """
 
 from collections.abc import Mapping, Sequence

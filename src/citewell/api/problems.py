@@ -57,7 +57,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CitewellError)
     async def known(_: Request, error: CitewellError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        headers = {}
+        headers: dict[str, str] = {}
         if isinstance(error, LimitExceeded):
             headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
         elif isinstance(error, Unavailable):

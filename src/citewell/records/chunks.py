@@ -229,9 +229,10 @@ WHERE c.workspace_id = :workspace
 
 
 def _candidate(row: Row[Any]) -> Candidate:
-    *values, number, title, path, anchor, metadata = row
+    values = tuple(row)
+    number, title, path, anchor, metadata = values[-5:]
     return Candidate(
-        *values,
+        *values[:-5],
         section_number=number,
         section_title=title or None,
         section_path=tuple(path or ()),

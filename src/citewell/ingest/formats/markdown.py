@@ -12,6 +12,7 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
 _PARAGRAPH_BREAKER = re.compile(r"^(?: {0,3}(?:[-*+>|#]|\d+[.)])| {4}|\t)")
+_ENDS_BLOCK = re.compile(r" {2}$|\\$|^ {0,3}\||^ {4}|^\t| \| |^ {0,3}(?:[-*_] *){3,}$")
 _ID = re.compile(r"[ \t]*\{#([\w.:-]+)[^}]*\}[ \t]*$")
 _INLINE = (
     (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
@@ -42,14 +43,16 @@ class _Reader:
         self.gathered: list[str] = []
         self.fence = ""
         self.anchors: dict[str, int] = {}
+        self.open = False
+        self.joined = False
 
     def run(self, lines: list[str]) -> None:
         for place, line in enumerate(lines):
             if self._in_code(line):
-                self.gathered.append(line)
+                self._keep(line, joinable=False)
                 continue
             if len(line) > _LONGEST_HEADING:
-                self.gathered.append(line)
+                self._keep(line)
                 continue
             atx = _ATX.match(line)
             if atx and atx[2]:
@@ -62,8 +65,18 @@ class _Reader:
                 self._flush()
                 self._heading(1 if setext[1][0] == "=" else 2, title.strip(), f"{title}\n{line}")
                 continue
-            self.gathered.append(line)
+            self._keep(line)
         self._flush()
+
+    def _keep(self, line: str, *, joinable: bool = True) -> None:
+        """Gather a line; a soft break inside a paragraph or list item becomes a space."""
+        if joinable and self.open and line.strip() and not _PARAGRAPH_BREAKER.match(line.lstrip()):
+            self.gathered[-1] = f"{self.gathered[-1]} {line.strip()}"
+            self.joined = True
+        else:
+            self.gathered.append(line)
+            self.joined = False
+        self.open = joinable and bool(line.strip()) and not _ENDS_BLOCK.search(line)
 
     def _in_code(self, line: str) -> bool:
         fence = _FENCE.match(line)
@@ -77,7 +90,7 @@ class _Reader:
         return False
 
     def _can_be_title(self, place: int) -> bool:
-        if not place or not self.gathered or not self.gathered[-1].strip():
+        if not place or self.joined or not self.gathered or not self.gathered[-1].strip():
             return False
         alone = len(self.gathered) < 2 or not self.gathered[-2].strip()
         return alone and not _PARAGRAPH_BREAKER.match(self.gathered[-1])
@@ -104,6 +117,7 @@ class _Reader:
     def _flush(self) -> None:
         self.draft.block("\n".join(self.gathered))
         self.gathered = []
+        self.open = False
 
 
 def front_matter(text: str) -> Json:

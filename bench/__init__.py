@@ -1,0 +1,1 @@
+"""Measurements: each as a ratio to a raw limit in the same run."""

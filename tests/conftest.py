@@ -1,0 +1,213 @@
+"""What is real in these tests: PostgreSQL, Valkey, the model, the parsers and the middleware.
+
+One start of the embedded servers serves the whole run. The schema is migrated once, into a
+template database; each test works on a clone of its own.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+from pydantic import SecretStr
+
+for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
+    if _name != "CITEWELL_CACHE":
+        del os.environ[_name]
+
+pytest.register_assert_rewrite("contracts", "records.rows", "api.stage", "e2e.processes")
+
+from citewell import embedded  # noqa: E402 - its settings must not see this shell's
+from citewell.adapters.local_blobs import LocalBlobStore  # noqa: E402
+from citewell.adapters.minilm import MiniLMEmbedder  # noqa: E402
+from citewell.ingest.pipeline import IngestPipeline  # noqa: E402
+from citewell.ingest.sandbox import ParserPool  # noqa: E402
+from citewell.records.schema import migrate  # noqa: E402
+from citewell.records.session import Database  # noqa: E402
+from citewell.settings import JobSettings, Settings  # noqa: E402
+
+TEMPLATE = "citewell_template"
+PROJECT = Path(__file__).parent.parent
+_real_connect, _real_connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the whole-program tests last."""
+    items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
+def _require_loopback(family: int, address: Any) -> None:
+    if family in {socket.AF_INET, socket.AF_INET6}:
+        host = str(address[0])
+        if host not in {"localhost", "::1"} and not host.startswith("127."):
+            raise RuntimeError(f"A test tried to reach {host}: only loopback is on.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _network_is_off() -> Iterator[None]:
+    """Refuse every connection that would leave this machine."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        _require_loopback(self.family, address)
+        _real_connect(self, address)
+
+    def connect_ex(self: socket.socket, address: Any) -> int:
+        _require_loopback(self.family, address)
+        return _real_connect_ex(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect)
+        patch.setattr(socket.socket, "connect_ex", connect_ex)
+        yield
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder that every user may pass, in memory where there is room: the servers sync a lot."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3
+    folder = Path(tempfile.mkdtemp(prefix="cw-", dir=memory if roomy else None))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The running servers, and what makes and drops databases on them."""
+
+    settings: Settings
+
+    @property
+    def url(self) -> sqlalchemy.URL:
+        assert self.settings.database_url is not None
+        return sqlalchemy.make_url(self.settings.database_url.get_secret_value())
+
+    def database_url(self, name: str) -> str:
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def redis_url(self, number: int = 0) -> str:
+        assert self.settings.redis_url is not None
+        return self.settings.redis_url.get_secret_value().replace("?db=0", f"?db={number}")
+
+    def execute(self, statement: str, database: str = "citewell") -> None:
+        parameters: dict[str, Any] = {"dbname": database, **self.url.query}
+        with psycopg.connect(
+            autocommit=True, user=self.url.username, password=self.url.password, **parameters
+        ) as connection:
+            connection.execute(statement)  # pyright: ignore
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and Valkey, once for the whole run."""
+    with new_folder() as folder:
+        with embedded.start(Settings(data=folder / "data")) as settings:
+            yield Servers(settings)
+        embedded.remove_data(folder / "data")
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers) -> str:
+    """A migrated database that nobody is connected to."""
+    servers.execute(f"CREATE DATABASE {TEMPLATE}")
+    database = Database(servers.database_url(TEMPLATE), 2)
+    assert await migrate(database.engine)
+    await database.close()
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def clone(servers: Servers, template: str) -> Callable[[], Any]:
+    """Make a context that yields the URL of a fresh migrated database."""
+    numbers = count(1)
+
+    @contextmanager
+    def cloned() -> Iterator[str]:
+        name = f"test_{next(numbers)}"
+        servers.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield servers.database_url(name)
+        finally:
+            servers.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return cloned
+
+
+@pytest.fixture
+def database_url(clone: Callable[[], Any]) -> Iterator[str]:
+    with clone() as url:
+        yield url
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    database = Database(url, 5)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A fresh migrated database."""
+    async with open_database(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> LocalBlobStore:
+    return LocalBlobStore(tmp_path / "blobs")
+
+
+@pytest.fixture(scope="session")
+def embedder() -> MiniLMEmbedder:
+    """The real model, loaded once."""
+    return MiniLMEmbedder(Settings().cache, threads=2)
+
+
+@pytest.fixture(scope="session")
+async def ingest(embedder: MiniLMEmbedder) -> AsyncIterator[IngestPipeline]:
+    """A file's real path, with parser processes that stay warm for the whole run."""
+    settings = Settings()
+    parser = ParserPool(
+        processes=2,
+        timeout_seconds=settings.parse.timeout_seconds,
+        memory_bytes=settings.parse.memory_bytes,
+        max_text_characters=settings.parse.max_text_characters,
+    )
+    try:
+        yield IngestPipeline(
+            parser, embedder, settings.chunk.size_tokens, settings.chunk.overlap_tokens
+        )
+    finally:
+        await parser.close()
+
+
+@pytest.fixture(scope="session")
+def make_settings(servers: Servers) -> Callable[..., Settings]:
+    """Settings on these servers; the reconciler runs once, at the start."""
+
+    def made(database_url: str, data: Path, **changes: object) -> Settings:
+        values: dict[str, object] = {
+            "data": data,
+            "database_url": SecretStr(database_url),
+            "redis_url": SecretStr(servers.redis_url()),
+            "database_pool": 5,
+            "jobs": JobSettings(reconcile_seconds=3600),
+        }
+        return Settings(**(values | changes))  # pyright: ignore
+
+    return made

@@ -1,0 +1,176 @@
+"""Uploads become documents, versions and jobs; the same bytes become nothing new."""
+
+import asyncio
+
+import pytest
+from records.rows import A, add_document, add_workspace, claim, publish_claim, snapshot, upload, value
+from sqlalchemy import text
+
+from citewell.domain import CollectionId
+from citewell.errors import NotFound
+from citewell.records.collections import add_collection, get_collection_id, remove_collection
+from citewell.records.documents import (
+    get_document,
+    get_text,
+    list_unused_hashes,
+    remove_document,
+)
+from citewell.records.jobs import finish_job, get_job, release_job
+from citewell.records.session import Database
+
+
+async def test_the_same_bytes_change_nothing(database: Database) -> None:
+    first = await upload(database, A, "a.txt", b"one")
+    before = await snapshot(database, "versions", "jobs", "audit_log")
+    second = await upload(database, A, "a.txt", b"one")
+    assert (first.changed, second.changed) == (True, False)
+    assert (second.document_id, second.job_id) == (first.document_id, first.job_id)
+    held = await claim(database, A, first.job_id)
+    assert held is not None
+    assert (await upload(database, A, "a.txt", b"one")).changed is False
+    await publish_claim(database, A, held, ["one"])
+    assert (await upload(database, A, "a.txt", b"one")).changed is False
+    after = await snapshot(database, "versions", "jobs", "audit_log")
+    assert after["audit_log"] == before["audit_log"]
+    assert len(after["versions"]) == len(after["jobs"]) == 1
+
+
+async def test_other_bytes_are_the_next_version(database: Database) -> None:
+    first = await upload(database, A, "a.txt", b"one")
+    second = await upload(database, A, "a.txt", b"two")
+    back = await upload(database, A, "a.txt", b"one")
+    assert second.changed
+    assert back.changed
+    assert second.document_id == first.document_id == back.document_id
+    async with database.transaction(A) as connection:
+        numbers = await connection.scalars(text("SELECT number FROM versions ORDER BY number"))
+        assert list(numbers) == [1, 2, 3]
+
+
+async def test_bytes_whose_job_failed_are_queued_again(database: Database) -> None:
+    first = await upload(database, A, "a.txt", b"one")
+    held = await claim(database, A, first.job_id)
+    assert held is not None
+    async with database.transaction(A) as connection:
+        await finish_job(connection, A, held, "failed", "no_text", "It holds no text.")
+    again = await upload(database, A, "a.txt", b"one")
+    assert again.changed
+    assert again.document_id == first.document_id
+    assert again.job_id != first.job_id
+    assert await claim(database, A, again.job_id) is not None
+
+
+async def test_a_job_that_waits_for_its_next_try_is_not_doubled(database: Database) -> None:
+    first = await upload(database, A, "a.txt", b"one")
+    held = await claim(database, A, first.job_id)
+    assert held is not None
+    async with database.transaction(A) as connection:
+        await release_job(connection, A, held, 5, "provider_failed", "It failed.")
+    again = await upload(database, A, "a.txt", b"one")
+    assert (again.changed, again.job_id) == (False, first.job_id)
+
+
+@pytest.mark.parametrize(("one", "two"), [(b"same", b"same"), (b"one", b"two")])
+async def test_two_uploads_at_once_are_one_document(
+    database: Database, one: bytes, two: bytes
+) -> None:
+    for number in range(5):
+        name = f"{number}.txt"
+        results = await asyncio.gather(
+            upload(database, A, name, one), upload(database, A, name, two)
+        )
+        assert len({item.document_id for item in results}) == 1
+        assert sum(item.changed for item in results) == (1 if one == two else 2)
+    assert await value(database, "SELECT count(*) FROM documents") == 5
+    assert await value(database, "SELECT count(*) FROM versions") == (5 if one == two else 10)
+
+
+async def test_a_source_is_its_own_document_in_each_collection_and_workspace(
+    database: Database,
+) -> None:
+    async with database.transaction(A) as connection:
+        await add_collection(connection, A, "second")
+    other = await add_workspace(database)
+    added = [
+        await upload(database, A, "a.txt", b"one"),
+        await upload(database, A, "a.txt", b"one", collection="second"),
+        await upload(database, other, "a.txt", b"one"),
+    ]
+    assert len({item.document_id for item in added}) == 3
+    assert all(item.changed for item in added)
+
+
+async def test_metadata_is_replaced_only_when_given(database: Database) -> None:
+    added = await upload(database, A, "a.txt", b"one", metadata={"author": "Huygens"})
+
+    async def stored() -> object:
+        async with database.transaction(A) as connection:
+            return (await get_document(connection, A, added.document_id)).metadata
+
+    assert await stored() == {"author": "Huygens"}
+    await upload(database, A, "a.txt", b"two")
+    assert await stored() == {"author": "Huygens"}
+    await upload(database, A, "a.txt", b"three", metadata={"year": 1656})
+    assert await stored() == {"year": 1656}
+
+
+async def test_removing_a_document_leaves_no_row_of_it(database: Database) -> None:
+    kept = await add_document(database, A, "kept.txt", ["kept one", "kept two"])
+    tables = ("documents", "versions", "sections", "chunks", "chunk_terms", "vectors_384")
+    before = await snapshot(database, *tables)
+    gone = await add_document(database, A, "gone.txt", ["first", "second", "third"])
+    await upload(database, A, "gone.txt", b"a later version that waits")
+    async with database.transaction(A) as connection:
+        hashes = await remove_document(connection, A, gone.document_id)
+    assert await snapshot(database, *tables) == before
+    assert len(hashes) == 2
+    assert await value(database, "SELECT chunk_count FROM collections") == 2
+    assert await value(database, "SELECT lexical_pending FROM collections") == 3
+    async with database.transaction(A) as connection:
+        with pytest.raises(NotFound):
+            await get_document(connection, A, gone.document_id)
+        with pytest.raises(NotFound):
+            await get_text(connection, A, gone.document_id, None)
+        with pytest.raises(NotFound):
+            await remove_document(connection, A, gone.document_id)
+        assert (await get_text(connection, A, kept.document_id, None))[1] == kept.text
+        done = await get_job(connection, A, gone.job_id)
+        assert (done.status, done.document_name) == ("done", None)
+
+
+async def test_only_hashes_that_no_version_names_are_unused(database: Database) -> None:
+    other = await add_workspace(database)
+    mine = await upload(database, A, "a.txt", b"shared")
+    await upload(database, other, "b.txt", b"shared")
+    own = await upload(database, A, "c.txt", b"only here")
+    async with database.transaction(A) as connection:
+        hashes = await remove_document(connection, A, mine.document_id)
+        hashes += await remove_document(connection, A, own.document_id)
+    async with database.system_transaction() as connection:
+        unused = await list_unused_hashes(connection, hashes)
+    assert len(hashes) == 2
+    assert unused == [hashes[1]]
+
+
+async def test_a_collection_goes_with_all_its_documents(database: Database) -> None:
+    async with database.transaction(A) as connection:
+        await add_collection(connection, A, "second")
+    await add_document(database, A, "a.txt", ["stays"])
+    tables = ("documents", "versions", "sections", "chunks", "chunk_terms", "lexemes",
+              "vectors_384", "collections")  # fmt: skip
+    async with database.transaction(A) as connection:
+        await remove_collection(connection, A, "second")
+        await add_collection(connection, A, "third")
+        third: CollectionId = await get_collection_id(connection, A, "third")
+        assert third
+        await remove_collection(connection, A, "third")
+        await add_collection(connection, A, "second")
+    before = await snapshot(database, *tables)
+    await add_document(database, A, "b.txt", ["goes"], collection="second")
+    waiting = await upload(database, A, "c.txt", b"waits", collection="second")
+    async with database.transaction(A) as connection:
+        assert len(await remove_collection(connection, A, "second")) == 2
+        assert (await get_job(connection, A, waiting.job_id)).status == "cancelled"
+    after = await snapshot(database, *tables)
+    assert len(after["collections"]) == 1
+    assert {**after, "collections": []} == {**before, "collections": []}

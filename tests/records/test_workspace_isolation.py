@@ -1,0 +1,138 @@
+"""Row-level security: a transaction sees one workspace, whatever its SQL says."""
+
+import pytest
+from records.rows import A, add_document, add_workspace, count
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from citewell.domain import AnswerId, Scope, WorkspaceId
+from citewell.records.answers import add_answer
+from citewell.records.chunks import chunk_id, load_chunks
+from citewell.records.session import Database
+from citewell.records.tables import metadata
+
+TABLES = sorted(metadata.tables)
+OWNED = [name for name in TABLES if name != "workspaces"]
+
+
+@pytest.fixture
+async def other(database: Database) -> WorkspaceId:
+    """A second workspace with rows in every table."""
+    workspace_id = await add_workspace(database)
+    await add_document(database, workspace_id, "secret.txt", ["the secret recipe", "and more"])
+    async with database.transaction(workspace_id) as connection:
+        await add_answer(connection, workspace_id, AnswerId(workspace_id), "Q?", False, {"a": 1})
+    return workspace_id
+
+
+async def test_every_table_hides_another_workspace(database: Database, other: WorkspaceId) -> None:
+    await add_document(database, A, "own.txt", ["our own text"])
+    async with database.system_transaction() as connection:
+        theirs = {t: await count(connection, t, f"workspace_id = '{other}'") for t in OWNED}
+        own = {t: await count(connection, t, f"workspace_id = '{A}'") for t in OWNED}
+    assert min(theirs.values()) > 0, theirs
+    async with database.transaction(A) as connection:
+        assert {t: await count(connection, t) for t in OWNED} == own
+        assert await count(connection, "workspaces") == 1
+    async with database.transaction(other) as connection:
+        assert {t: await count(connection, t) for t in OWNED} == theirs
+
+
+async def test_a_connection_that_named_no_workspace_sees_nothing(
+    database: Database, other: WorkspaceId
+) -> None:
+    async with database.engine.begin() as connection:  # the login role itself, owner of the tables
+        assert {t: await count(connection, t) for t in TABLES} == dict.fromkeys(TABLES, 0)
+    async with database.engine.begin() as connection:
+        await connection.execute(text("SET LOCAL ROLE citewell_app"))
+        assert {t: await count(connection, t) for t in TABLES} == dict.fromkeys(TABLES, 0)
+
+
+async def test_a_transaction_leaves_nothing_to_the_next_user_of_its_connection(
+    database: Database, other: WorkspaceId
+) -> None:
+    async with database.transaction(other) as connection:
+        assert await count(connection, "documents") == 1
+    for _ in range(6):  # more than the pool holds
+        async with database.engine.begin() as connection:
+            assert await connection.scalar(text("SELECT current_user")) == "citewell"
+            named = await connection.scalar(
+                text("SELECT current_setting('citewell.workspace_id', true)")
+            )
+            assert not named
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_rows_of_another_workspace_cannot_be_written(
+    database: Database, other: WorkspaceId, table: str
+) -> None:
+    column = "id" if table == "workspaces" else "workspace_id"
+    async with database.system_transaction() as connection:
+        row = await connection.scalar(
+            text(f"SELECT to_jsonb(t)::text FROM {table} t WHERE {column} = :w LIMIT 1"),
+            {"w": other},
+        )
+    assert row
+    refused = "row-level security|permission denied"
+    with pytest.raises(ProgrammingError, match=refused):
+        async with database.transaction(A) as connection:
+            await connection.execute(
+                text(
+                    f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT "
+                    f"(jsonb_populate_record(NULL::{table}, CAST(:row AS jsonb))).*"
+                ),
+                {"row": row},
+            )
+
+
+@pytest.mark.parametrize("table", [name for name in OWNED if name != "audit_log"])
+async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
+    database: Database, other: WorkspaceId, table: str
+) -> None:
+    await add_document(database, A, "own.txt", ["our own text"])
+    async with database.transaction(A) as connection:
+        await add_answer(connection, A, AnswerId(A), "Q?", False, {})
+    async with database.transaction(A) as connection:
+        await connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+        gone = await connection.execute(
+            text(f"DELETE FROM {table} WHERE workspace_id = :w"), {"w": other}
+        )
+        assert gone.rowcount == 0
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with database.transaction(A) as connection:
+            await connection.execute(text(f"UPDATE {table} SET workspace_id = :w"), {"w": other})
+
+
+async def test_the_audit_log_is_append_only(database: Database) -> None:
+    await add_document(database, A, "a.txt", ["text"])
+    async with database.transaction(A) as connection:
+        assert await count(connection, "audit_log") == 1
+    for statement in (
+        "UPDATE audit_log SET action = 'nothing'",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+    ):
+        for begin in (lambda: database.transaction(A), database.system_transaction):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                async with begin() as connection:
+                    await connection.execute(text(statement))
+
+
+async def test_neither_leg_nor_loading_crosses_workspaces(
+    database: Database, other: WorkspaceId
+) -> None:
+    from citewell.records.lexical import search_lexical
+
+    async with database.system_transaction() as connection:
+        version = await connection.scalar(text("SELECT id FROM versions"))
+    ids = [chunk_id(version, 0), chunk_id(version, 1)]
+    async with database.transaction(other) as connection:
+        assert set(await load_chunks(connection, other, ids)) == set(ids)
+        found = await search_lexical(connection, other, "secret recipe", Scope(), 10)
+        assert set(found.scores) == {ids[0]}
+    async with database.transaction(A) as connection:
+        # Even the other workspace's id as an argument opens nothing.
+        for claimed in (A, other):
+            assert await load_chunks(connection, claimed, ids) == {}
+            found = await search_lexical(connection, claimed, "secret recipe", Scope(), 10)
+            assert found.scores == {}

@@ -5,19 +5,14 @@ template database; each test works on a clone of its own.
 """
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-import sqlalchemy
 from pydantic import SecretStr
 
 for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
@@ -34,9 +29,9 @@ from citewell.ingest.sandbox import ParserPool  # noqa: E402
 from citewell.records.schema import migrate  # noqa: E402
 from citewell.records.session import Database  # noqa: E402
 from citewell.settings import JobSettings, Settings  # noqa: E402
+from records.databases import Servers, new_folder, open_database  # noqa: E402
 
 TEMPLATE = "citewell_template"
-PROJECT = Path(__file__).parent.parent
 _real_connect, _real_connect_ex = socket.socket.connect, socket.socket.connect_ex
 
 
@@ -68,45 +63,6 @@ def _network_is_off() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", connect)
         patch.setattr(socket.socket, "connect_ex", connect_ex)
         yield
-
-
-@contextmanager
-def new_folder() -> Iterator[Path]:
-    """A folder that every user may pass, in memory where there is room: the servers sync a lot."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3
-    folder = Path(tempfile.mkdtemp(prefix="cw-", dir=memory if roomy else None))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The running servers, and what makes and drops databases on them."""
-
-    settings: Settings
-
-    @property
-    def url(self) -> sqlalchemy.URL:
-        assert self.settings.database_url is not None
-        return sqlalchemy.make_url(self.settings.database_url.get_secret_value())
-
-    def database_url(self, name: str) -> str:
-        return self.url.set(database=name).render_as_string(hide_password=False)
-
-    def redis_url(self, number: int = 0) -> str:
-        assert self.settings.redis_url is not None
-        return self.settings.redis_url.get_secret_value().replace("?db=0", f"?db={number}")
-
-    def execute(self, statement: str, database: str = "citewell") -> None:
-        parameters: dict[str, Any] = {"dbname": database, **self.url.query}
-        with psycopg.connect(
-            autocommit=True, user=self.url.username, password=self.url.password, **parameters
-        ) as connection:
-            connection.execute(statement)  # pyright: ignore
 
 
 @pytest.fixture(scope="session")
@@ -149,15 +105,6 @@ def clone(servers: Servers, template: str) -> Callable[[], Any]:
 def database_url(clone: Callable[[], Any]) -> Iterator[str]:
     with clone() as url:
         yield url
-
-
-@asynccontextmanager
-async def open_database(url: str) -> AsyncIterator[Database]:
-    database = Database(url, 5)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 @pytest.fixture

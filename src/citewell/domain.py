@@ -116,7 +116,10 @@ class LegResult:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A chunk that was found, with the place it comes from and its scores per leg."""
+    """A chunk that was found, with the place it comes from and its scores per leg.
+
+    ``section_number`` is its section's, or that of the nearest numbered section around it.
+    """
 
     chunk_id: ChunkId
     document_id: DocumentId

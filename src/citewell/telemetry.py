@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
@@ -40,6 +40,10 @@ class Stopwatch:
             yield
         finally:
             self.timings_ms[name] = (perf_counter() - started) * 1000
+
+    def include(self, timings_ms: Mapping[str, float]) -> None:
+        """Take over stages that were timed elsewhere; their total is not ours."""
+        self.timings_ms |= {name: ms for name, ms in timings_ms.items() if name != "total"}
 
     def finish(self) -> dict[str, float]:
         """Return all stages, rounded to microseconds, with their total."""

@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
@@ -19,7 +20,7 @@ from citewell.domain import JobId, Json, WorkspaceId
 from citewell.errors import CitewellError, DocumentRejected, LeaseLost
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.chunks import Publication, publish
-from citewell.records.jobs import Claim, claim_job, finish_job, release_job, renew_lease
+from citewell.records.jobs import Claim, claim_job, finish_job, release_job, renew_lease, return_job
 from citewell.records.lexical import refresh_lexemes
 from citewell.settings import Settings
 from citewell.wiring import Services, open_celery, open_ingest, open_services
@@ -37,28 +38,46 @@ class Worker:
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        self._opened: asyncio.Future[tuple[Services, IngestPipeline]] = self._loop.create_future()
+        self._opened: Future[tuple[Services, IngestPipeline]] = Future()
+        self._running: set[JobRun] = set()
+        self._handing_back = False
         self._thread = threading.Thread(target=self._run, name="services", daemon=True)
 
     def start(self) -> None:
-        """Open the services and begin to reconcile."""
+        """Open the services and begin to reconcile.
+
+        Raises:  ProviderError, Unavailable – what the services need is missing.
+        """
         self._thread.start()
+        self._opened.result()
 
     def stop(self) -> None:
         """Close the services; jobs that still run lose their lease and are tried again."""
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(timeout=10)
 
+    def hand_back(self) -> None:
+        """Stop working at once: every running job is queued again for another worker."""
+        self._loop.call_soon_threadsafe(self._hand_back)
+
     def ingest(self, workspace_id: WorkspaceId, job_id: JobId) -> None:
         """Run one job to its end, in the calling thread."""
         self._wait(self._ingest(workspace_id, job_id))
+
+    def _hand_back(self) -> None:
+        self._handing_back = True
+        for run in self._running:
+            run.hand_back()
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
+        try:
+            self._loop.run_until_complete(self._serve())
+        except CitewellError as error:
+            self._opened.set_exception(error)
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
@@ -76,7 +95,9 @@ class Worker:
             reconciling.cancel()
 
     async def _ingest(self, workspace_id: WorkspaceId, job_id: JobId) -> None:
-        services, pipeline = await asyncio.shield(self._opened)
+        services, pipeline = self._opened.result()
+        if self._handing_back:
+            return
         async with services.database.transaction(workspace_id) as connection:
             claim = await claim_job(
                 connection, workspace_id, job_id, self._settings.jobs.lease_seconds
@@ -86,7 +107,12 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             job_id=str(job_id), request_id=claim.request_id
         ):
-            await JobRun(services, pipeline, workspace_id, claim).run()
+            run = JobRun(services, pipeline, workspace_id, claim)
+            self._running.add(run)
+            try:
+                await run.run()
+            finally:
+                self._running.discard(run)
 
 
 class JobRun:
@@ -105,11 +131,18 @@ class JobRun:
         self._claim = claim
         self._progress: Json = {"stage": "parse"}
         self._written = monotonic()
+        self._work_task = asyncio.create_task(self._work())
+        self._handed_back = False
+
+    def hand_back(self) -> None:
+        """Stop the work; the job is queued again, and this try does not count."""
+        self._handed_back = True
+        self._work_task.cancel()
 
     async def run(self) -> None:
         """Take the job to done or failed, or give it back for another try."""
         heartbeat = asyncio.create_task(self._beat())
-        work = asyncio.create_task(self._work())
+        work = self._work_task
         try:
             await asyncio.wait({heartbeat, work}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -123,7 +156,10 @@ class JobRun:
         try:
             await work
             log.info("document published", document=self._claim.name)
-        except (asyncio.CancelledError, LeaseLost):
+        except asyncio.CancelledError:
+            if self._handed_back:
+                await self._return()
+        except LeaseLost:
             log.info("the job was taken over or cancelled", document=self._claim.name)
         except DocumentRejected as error:
             log.info("document rejected", document=self._claim.name, reason=error.reason)
@@ -193,6 +229,13 @@ class JobRun:
         except LeaseLost:
             log.info("the job was taken over before it could be marked failed")
 
+    async def _return(self) -> None:
+        try:
+            async with self._services.database.transaction(self._workspace_id) as connection:
+                await return_job(connection, self._workspace_id, self._claim)
+        except CitewellError as error:
+            log.warning("the job waits for its lease to run out", why=error.message)
+
     async def _release(self, reason: str, message: str) -> None:
         try:
             async with self._services.database.transaction(self._workspace_id) as connection:
@@ -224,7 +267,7 @@ def run_worker(settings: Settings, supervisor_pipe: int | None = None) -> None:
     worker = Worker(settings)
     worker.start()
     if supervisor_pipe is not None:
-        _stop_with_supervisor(supervisor_pipe)
+        _stop_with_supervisor(supervisor_pipe, worker)
     # Messages are JSON ids, never pickle, so that a root worker is no danger by its broker.
     warnings.simplefilter("ignore", SecurityWarning)
     app: Any = make_app(settings, worker)
@@ -243,11 +286,12 @@ def run_worker(settings: Settings, supervisor_pipe: int | None = None) -> None:
         worker.stop()
 
 
-def _stop_with_supervisor(pipe: int) -> None:
-    """End this process when the supervisor is gone: its end of the pipe closes."""
+def _stop_with_supervisor(pipe: int, worker: Worker) -> None:
+    """End this process when the supervisor closes its end of the pipe, or is gone."""
 
     def watch() -> None:
         os.read(pipe, 1)
+        worker.hand_back()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from records.rows import A, add_document, add_workspace, claim, publish_claim, snapshot, upload, value
 from sqlalchemy import text
 
 from citewell.domain import CollectionId
@@ -17,6 +16,16 @@ from citewell.records.documents import (
 )
 from citewell.records.jobs import finish_job, get_job, release_job
 from citewell.records.session import Database
+from records.rows import (
+    A,
+    add_document,
+    add_workspace,
+    claim,
+    publish_claim,
+    snapshot,
+    upload,
+    value,
+)
 
 
 async def test_the_same_bytes_change_nothing(database: Database) -> None:

@@ -1,16 +1,6 @@
 """Jobs are claimed by lease and token: nothing is lost, doubled, or published by a zombie."""
 
 import pytest
-from records.rows import (
-    A,
-    add_document,
-    add_workspace,
-    claim,
-    publish_claim,
-    snapshot,
-    upload,
-    value,
-)
 
 from citewell.domain import JobId, WorkspaceId
 from citewell.errors import LeaseLost, NotFound
@@ -28,6 +18,16 @@ from citewell.records.jobs import (
     requeue_expired,
 )
 from citewell.records.session import Database
+from records.rows import (
+    A,
+    add_document,
+    add_workspace,
+    claim,
+    publish_claim,
+    snapshot,
+    upload,
+    value,
+)
 
 EXPIRE = "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE status = 'running'"
 ALL = ("jobs", "documents", "versions", "sections", "chunks", "chunk_terms", "vectors_384",

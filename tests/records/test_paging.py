@@ -4,7 +4,6 @@ import base64
 from collections.abc import Awaitable, Callable
 
 import pytest
-from records.rows import A, upload, value
 
 from citewell.domain import DocumentId
 from citewell.errors import Unprocessable
@@ -12,6 +11,7 @@ from citewell.records.documents import list_documents, remove_document
 from citewell.records.jobs import list_jobs
 from citewell.records.paging import Page, decode_cursor
 from citewell.records.session import Database
+from records.rows import A, upload, value
 
 
 async def _documents(database: Database, limit: int, cursor: str | None) -> Page[DocumentId]:

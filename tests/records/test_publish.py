@@ -3,6 +3,15 @@
 from collections import Counter
 
 import pytest
+from sqlalchemy import text
+
+from citewell.domain import VersionId
+from citewell.errors import LeaseLost
+from citewell.records.chunks import chunk_id, list_chunks, load_chunks, publish
+from citewell.records.collections import list_collections
+from citewell.records.documents import get_document, get_text, remove_document
+from citewell.records.lexical import list_stale_collections, refresh_lexemes
+from citewell.records.session import Database
 from records.rows import (
     A,
     add_document,
@@ -14,15 +23,6 @@ from records.rows import (
     upload,
     value,
 )
-from sqlalchemy import text
-
-from citewell.domain import VersionId
-from citewell.errors import LeaseLost
-from citewell.records.chunks import chunk_id, list_chunks, load_chunks, publish
-from citewell.records.collections import list_collections
-from citewell.records.documents import get_document, get_text, remove_document
-from citewell.records.lexical import list_stale_collections, refresh_lexemes
-from citewell.records.session import Database
 
 
 async def test_a_new_version_replaces_the_old_ones_chunks(database: Database) -> None:
@@ -116,7 +116,9 @@ async def test_term_statistics_equal_a_recount(database: Database) -> None:
     async with database.transaction(A) as connection:
         await refresh_lexemes(connection, *stale)
         rows = await connection.execute(
-            text("SELECT tsvector_to_array(to_tsvector('english', context || ' ' || text)) FROM chunks")
+            text(
+                "SELECT tsvector_to_array(to_tsvector('english', context || ' ' || text)) FROM chunks"
+            )
         )
         expected = Counter(lexeme for row in rows for lexeme in set(row[0]))
         keys = {}

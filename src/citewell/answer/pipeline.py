@@ -75,7 +75,7 @@ class AnswerPipeline:
             self.store,
             self.index,
         )
-        watch.timings_ms.update(found.timings_ms)
+        watch.include(found.timings_ms)
         with watch.stage("fuse"):
             fused = fuse(found.dense.scores, found.lexical.scores, self.dense_weight)
         with watch.stage("load"):
@@ -103,7 +103,7 @@ class AnswerPipeline:
         if refusal is None:
             found = await self.search(question)
             evidence, term_idf = found.candidates, found.term_idf
-            watch.timings_ms.update(found.timings_ms)
+            watch.include(found.timings_ms)
             refusal = guard_evidence(question.text, evidence, term_idf)
         if refusal is None:
             yield EvidenceFound(evidence)

@@ -30,7 +30,7 @@ async def retrieve(
 
     Raises:  ProviderError – the embedder failed.  Unavailable – a store does not answer.
     """
-    timings: dict[str, float] = {}
+    timings = {"embed": 0.0, "dense": 0.0, "lexical": 0.0}
 
     async def dense() -> LegResult:
         started = perf_counter()

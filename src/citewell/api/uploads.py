@@ -1,5 +1,6 @@
 """Take uploaded files in: check name, size and kind; store; register; tell the workers."""
 
+import asyncio
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 SNIFF_BYTES = 8192
 MOST_NAME_CHARACTERS = 255
+WRITES_AT_ONCE = 8
+"""Files of one request that wait for the disk together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,13 @@ async def accept_files(
         raise TooLarge("There are too many files in this request. Send them in smaller groups.")
     async with services.database.transaction(workspace_id) as connection:
         collection_id = await get_collection_id(connection, workspace_id, collection)
-    stored = [await _store(services, file, metadata) for file in files]
+    turns = asyncio.Semaphore(WRITES_AT_ONCE)
+
+    async def store(file: UploadFile) -> Upload | _Refused:
+        async with turns:
+            return await _store(services, file, metadata)
+
+    stored = await asyncio.gather(*map(store, files))
     refused = [item for item in stored if isinstance(item, _Refused)]
     if refused and len(refused) == len(stored):
         raise refused[0].error

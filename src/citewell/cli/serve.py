@@ -8,7 +8,14 @@ import typer
 from citewell import embedded
 from citewell.cli.options import DataOption, load_settings
 from citewell.cli.show import console
-from citewell.cli.stack import bind, make_server, migrate_database, open_backend, require_loopback
+from citewell.cli.stack import (
+    bind,
+    make_server,
+    migrate_database,
+    open_backend,
+    require_loopback,
+    supervised_worker,
+)
 from citewell.settings import Settings
 from citewell.telemetry import configure_logging
 
@@ -28,12 +35,13 @@ def up(data: DataOption = None, host: HostOption = None, port: PortOption = None
     require_loopback(settings.host)
     with bind(settings.host, settings.port) as listener:
         console.print("Starting PostgreSQL, Valkey, a worker and the API …")
-        with open_backend(settings, worker=True) as ready:
+        with open_backend(settings) as ready:
             url = f"http://{_authority(settings.host, listener.getsockname()[1])}"
             embedded.announce(settings.data, url)
             server = make_server(ready)
-            _welcome(settings, url)
-            server.run(sockets=[listener])
+            with supervised_worker(ready, server):
+                _welcome(settings, url)
+                server.run(sockets=[listener])
     console.print("Stopped. Your data stays in the data folder.")
 
 

@@ -42,25 +42,23 @@ class Stack:
 
 
 @contextmanager
-def open_backend(
-    settings: Settings, *, worker: bool, worker_log: Path | None = None
-) -> Generator[Settings]:
-    """Start the servers, migrate, and keep a worker running; stop all of it at the end."""
-    with ExitStack() as stack:
-        ready = stack.enter_context(embedded.start(settings))
+def open_backend(settings: Settings) -> Generator[Settings]:
+    """Start the servers and migrate; stop them at the end."""
+    with embedded.start(settings) as ready:
         asyncio.run(migrate_database(ready))
-        if worker:
-            stack.enter_context(supervised_worker(ready, worker_log))
         yield ready
 
 
 @contextmanager
 def open_stack(settings: Settings, *, worker: bool) -> Generator[Stack]:
     """Start a whole Citewell on a free port for the life of one command."""
-    log_file = settings.data / "logs" / "worker.log"
-    with open_backend(settings, worker=worker, worker_log=log_file) as ready:
+    with ExitStack() as stack:
+        ready = stack.enter_context(open_backend(settings))
         listener = bind("127.0.0.1", 0)
         server = make_server(ready)
+        if worker:
+            log_file = settings.data / "logs" / "worker.log"
+            stack.enter_context(supervised_worker(ready, server, log_file))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True
         )
@@ -142,9 +140,14 @@ def make_server(settings: Settings) -> uvicorn.Server:
 
 
 @contextmanager
-def supervised_worker(settings: Settings, log_file: Path | None) -> Generator[None]:
-    """Keep one worker process running: a new one follows whenever it ends by itself."""
-    supervisor = _Supervisor(settings, log_file)
+def supervised_worker(
+    settings: Settings, server: uvicorn.Server, log_file: Path | None = None
+) -> Generator[None]:
+    """Keep one worker process running: a new one follows whenever it ends by itself.
+
+    The first one starts when the API has, so that the two do not compete for the processor.
+    """
+    supervisor = _Supervisor(settings, server, log_file)
     supervisor.start()
     try:
         yield
@@ -155,19 +158,24 @@ def supervised_worker(settings: Settings, log_file: Path | None) -> Generator[No
 class _Supervisor(threading.Thread):
     """Starts the worker, waits for its end, starts it again after a growing pause."""
 
-    def __init__(self, settings: Settings, log_file: Path | None) -> None:
+    def __init__(self, settings: Settings, server: uvicorn.Server, log_file: Path | None) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._environment = os.environ | worker_environment(settings)
+        self._server = server
         self._log_file = log_file
+        self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._read_end, self._write_end = os.pipe()
-        self._process = self._spawn()
 
     def run(self) -> None:
-        """Restart the worker until told to stop."""
+        """Start the worker, and again whenever it ends, until told to stop."""
+        while not self._server.started:
+            if self._stopping.wait(0.02):
+                return
         pause = FIRST_RESTART_SECONDS
         while True:
             started = time.monotonic()
+            self._process = self._spawn()
             code = self._process.wait()
             if self._stopping.is_set():
                 return
@@ -177,18 +185,15 @@ class _Supervisor(threading.Thread):
             if self._stopping.wait(pause):
                 return
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
-            self._process = self._spawn()
 
     def stop(self) -> None:
         """End the worker: politely, then not."""
         self._stopping.set()
         os.close(self._write_end)
-        self._process.terminate()
-        try:
-            self._process.wait(WORKER_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        self.join(timeout=WORKER_STOP_SECONDS)
+        if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self.join()
         os.close(self._read_end)
 
     def _spawn(self) -> subprocess.Popen[bytes]:

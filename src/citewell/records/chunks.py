@@ -17,6 +17,7 @@ from citewell.domain import (
     CollectionId,
     DocumentId,
     ParsedDocument,
+    Section,
     VersionId,
     WorkspaceId,
 )
@@ -147,17 +148,25 @@ async def _save_version(
         await connection.execute(
             text(
                 "INSERT INTO sections (workspace_id, version_id, ordinal, parent, level, number, "
-                'title, anchor, path, start, body_start, "end") VALUES (:workspace, :version, '
-                ":ordinal, :parent, :level, :number, :title, :anchor, :path, :start, :body_start, "
+                'cited_number, title, anchor, path, start, body_start, "end") '
+                "VALUES (:workspace, :version, "
+                ":ordinal, :parent, :level, :number, :cited_number, :title, :anchor, :path, :start, :body_start, "
                 ":end)"
             ),
-            [{**values, **_section_values(section)} for section in parsed.sections],
+            [{**values, **row} for row in _section_values(parsed.sections)],
         )
 
 
-def _section_values(section: object) -> dict[str, object]:
-    values = asdict(section)  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
-    return {**values, "path": list(values["path"])}
+def _section_values(sections: Sequence[Section]) -> list[dict[str, object]]:
+    """Write sections as rows; one without a number is cited by its nearest numbered ancestor's."""
+    cited: dict[int, str | None] = {}
+    rows: list[dict[str, object]] = []
+    for section in sections:
+        above = None if section.parent is None else cited[section.parent]
+        cited[section.ordinal] = section.number or above
+        row = asdict(section) | {"path": list(section.path)}
+        rows.append({**row, "cited_number": cited[section.ordinal]})
+    return rows
 
 
 INSERT_CHUNKS = """
@@ -218,7 +227,7 @@ def vector_literal(vector: Vectors) -> str:
 
 SELECT_CHUNKS = """
 SELECT c.id, c.document_id, d.name, v.title, c.version_id, c.ordinal, c.text, c.start, c.end,
-       c.page, s.number, s.title AS section_title, s.path, s.anchor, v.metadata || d.metadata
+       c.page, s.cited_number, s.title AS section_title, s.path, s.anchor, v.metadata || d.metadata
 FROM chunks c
 JOIN documents d ON d.workspace_id = c.workspace_id AND d.id = c.document_id
 JOIN versions v ON v.workspace_id = c.workspace_id AND v.id = c.version_id

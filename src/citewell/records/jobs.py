@@ -173,6 +173,19 @@ async def release_job(
     )
 
 
+async def return_job(connection: AsyncConnection, workspace_id: WorkspaceId, claim: Claim) -> None:
+    """Give a job back untried, because its worker is told to stop; it waits for another one."""
+    await connection.execute(
+        text(
+            "UPDATE jobs SET status = 'queued', attempt = attempt - 1, lease_token = NULL, "
+            "lease_until = NULL, sent_at = NULL, run_after = now(), "
+            'progress = \'{"stage": "queued"}\' '
+            "WHERE workspace_id = :workspace AND id = :job AND lease_token = :token"
+        ),
+        {"workspace": workspace_id, "job": claim.job_id, "token": claim.token},
+    )
+
+
 async def mark_sent(
     connection: AsyncConnection, workspace_id: WorkspaceId, job_ids: list[JobId]
 ) -> None:

@@ -1,15 +1,16 @@
 """Bring the database to the newest schema, once, however many processes start together."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from citewell.errors import Unavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 """The newest revision; a test compares it with the migrations folder."""
@@ -36,8 +37,10 @@ async def migrate(engine: AsyncEngine) -> bool:
         ) from error
 
 
-def alembic_config() -> Config:
+def alembic_config() -> "Config":
     """Return the configuration that finds the revisions inside the installed package."""
+    from alembic.config import Config  # noqa: PLC0415 - a start with nothing to migrate goes without
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
@@ -45,6 +48,8 @@ def alembic_config() -> Config:
 
 def newest_revision() -> str | None:
     """Return the head of the migrations folder."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see alembic_config
+
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
@@ -58,6 +63,8 @@ def _upgrade(connection: Connection) -> bool:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     if _current(connection) == HEAD:
         return False
+    from alembic import command  # noqa: PLC0415 - see alembic_config
+
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

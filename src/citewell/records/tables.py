@@ -133,6 +133,7 @@ sections = Table(
     Column("parent", Integer),
     Column("level", Integer, nullable=False),
     Column("number", Text),
+    Column("cited_number", Text),
     Column("title", Text, nullable=False),
     Column("anchor", Text),
     Column("path", ARRAY(Text), nullable=False),

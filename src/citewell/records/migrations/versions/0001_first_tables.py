@@ -75,6 +75,7 @@ CREATE TABLE sections (
     parent integer,
     level integer NOT NULL,
     number text,
+    cited_number text,
     title text NOT NULL,
     anchor text,
     path text[] NOT NULL,

@@ -1,0 +1,62 @@
+"""PgVectorStore keeps the vector store's contract on real PostgreSQL."""
+
+import pytest
+
+from citewell.adapters.pgvector import PgVectorStore
+from citewell.domain import Json, Scope, WorkspaceId
+from citewell.errors import Conflict
+from citewell.ports import Vectors
+from citewell.records.collections import add_collection
+from citewell.records.session import Database
+from contracts.vector_store import A, Stored, VectorStoreContract, World
+from records.rows import add_document, add_workspace, random_vectors
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+class PgWorld(World):
+    def __init__(self, database: Database, other: WorkspaceId) -> None:
+        self.database = database
+        self.other = other
+
+    def store(self, exact_below_chunks: int = 20_000) -> PgVectorStore:
+        return PgVectorStore(self.database, MODEL, exact_below_chunks, 400)
+
+    async def add(
+        self,
+        name: str,
+        vectors: Vectors,
+        *,
+        workspace_id: WorkspaceId = A,
+        collection: str = "default",
+        metadata: Json | None = None,
+    ) -> Stored:
+        if collection != "default":
+            async with self.database.transaction(workspace_id) as connection:
+                try:
+                    await add_collection(connection, workspace_id, collection)
+                except Conflict:
+                    pass
+        made = await add_document(
+            self.database,
+            workspace_id,
+            name,
+            [f"{name} {n}" for n in range(len(vectors))],
+            collection=collection,
+            metadata=metadata,
+            vectors=vectors,
+        )
+        by_id = dict(zip(made.chunk_ids, vectors, strict=True))
+        return Stored(made.document_id, made.collection_id, by_id)
+
+
+@pytest.fixture
+async def world(database: Database) -> PgWorld:
+    return PgWorld(database, await add_workspace(database))
+
+
+class TestPgVectorStore(VectorStoreContract):
+    async def test_vectors_of_another_model_are_not_compared(self, world: PgWorld) -> None:
+        await world.add("a", random_vectors(3))
+        store = PgVectorStore(world.database, "another-model", 20_000, 400)
+        assert dict((await store.search(A, random_vectors(1)[0], Scope(), 5)).scores) == {}

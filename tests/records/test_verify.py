@@ -1,0 +1,127 @@
+"""The checker is silent on healthy records, and each way of breaking them has its own alarm."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from citewell.adapters.local_blobs import LocalBlobStore
+from citewell.records.documents import remove_document
+from citewell.records.jobs import finish_job
+from citewell.records.session import Database
+from citewell.records.verify import INVARIANTS, verify
+from records.rows import A, add_document, add_workspace, claim, upload, value
+
+SABOTAGE = {
+    "every chunk is exactly its span of the canonical text": [
+        "UPDATE chunks SET text = text || '.' WHERE ordinal = 1",
+        "UPDATE chunks SET start = start + 1 WHERE ordinal = 0",
+        "UPDATE versions SET text = 'x' || text WHERE number = 1",
+        "UPDATE versions SET text = NULL",
+    ],
+    "every chunk belongs to its document's active version": [
+        "UPDATE documents SET active_version_id = NULL",
+        "UPDATE documents SET active_version_id = gen_random_uuid()",
+    ],
+    "every chunk has its vector": [
+        "DELETE FROM vectors_384 WHERE chunk_id = (SELECT id FROM chunks LIMIT 1)",
+        "UPDATE vectors_384 SET document_id = gen_random_uuid()",
+    ],
+    "every chunk has its terms": [
+        "DELETE FROM chunk_terms WHERE chunk_id = (SELECT id FROM chunks LIMIT 1)",
+    ],
+    "every document counts its own chunks": [
+        "UPDATE documents SET chunk_count = chunk_count + 1",
+        "DELETE FROM chunks WHERE ordinal = 1",
+    ],
+    "every collection counts its own chunks": [
+        "UPDATE collections SET chunk_count = chunk_count - 1",
+    ],
+    "no published document is empty": [
+        "UPDATE documents SET chunk_count = 0",
+    ],
+    "every version has its job": ["DELETE FROM jobs"],
+    "every finished job published its version": ["UPDATE versions SET published_at = NULL"],
+    "every failed job says why": [
+        "UPDATE jobs SET status = 'failed'",
+        "UPDATE jobs SET status = 'cancelled', reason = 'x'",
+    ],
+    "no running job is without a living lease": [
+        "UPDATE jobs SET status = 'running', lease_until = now() - interval '1 hour'",
+        "UPDATE jobs SET status = 'running', lease_until = NULL",
+    ],
+    "every uploaded version has one audit row": [
+        "INSERT INTO audit_log (workspace_id, action, target, actor, outcome) "
+        "SELECT workspace_id, 'document.upload', id::text, 'x', 'done' FROM documents",
+        "INSERT INTO versions (workspace_id, id, document_id, number, sha256, size_bytes, "
+        "media_type) SELECT workspace_id, gen_random_uuid(), document_id, 9, sha256, 1, 'x' "
+        "FROM versions LIMIT 1",
+    ],
+}
+
+
+async def broken(database: Database, blobs: LocalBlobStore) -> dict[str, int]:
+    return {c.invariant: c.breaches for c in await verify(database, blobs) if c.breaches}
+
+
+async def test_normal_work_breaks_nothing(database: Database, blobs: LocalBlobStore) -> None:
+    assert await broken(database, blobs) == {}
+    other = await add_workspace(database)
+    for workspace in (A, other):
+        await add_document(database, workspace, "a.txt", ["one", "Zwölf 😀 naïve", "x" * 500],
+                           blobs=blobs)  # fmt: skip
+        await add_document(database, workspace, "a.txt", ["another"], blobs=blobs)
+        await upload(database, workspace, "waits.txt", b"waits", blobs=blobs)
+        running = await upload(database, workspace, "runs.txt", b"runs", blobs=blobs)
+        assert await claim(database, workspace, running.job_id)
+        failed = await upload(database, workspace, "fails.txt", b"fails", blobs=blobs)
+        held = await claim(database, workspace, failed.job_id)
+        assert held is not None
+        async with database.transaction(workspace) as connection:
+            await finish_job(connection, workspace, held, "failed", "no_text", "No text.")
+        gone = await add_document(database, workspace, "gone.txt", ["gone"], blobs=blobs)
+        again = await upload(database, workspace, "gone.txt", b"gone too", blobs=blobs)
+        assert again.document_id == gone.document_id
+        async with database.transaction(workspace) as connection:
+            hashes = await remove_document(connection, workspace, gone.document_id)
+        for sha256 in hashes if workspace == other else []:
+            await blobs.remove(sha256)
+    assert await broken(database, blobs) == {}
+
+
+@pytest.mark.parametrize(
+    ("invariant", "statement"),
+    [(invariant, statement) for invariant, all_ in SABOTAGE.items() for statement in all_],
+)
+async def test_each_breach_is_found(
+    database: Database, blobs: LocalBlobStore, invariant: str, statement: str
+) -> None:
+    await add_document(database, A, "a.txt", ["one two", "three four"], blobs=blobs)
+    await add_document(database, A, "b.txt", ["five"], blobs=blobs)
+    assert await value(database, statement), "the sabotage changed nothing"
+    assert invariant in await broken(database, blobs)
+
+
+def test_every_invariant_has_a_sabotage() -> None:
+    assert set(SABOTAGE) == set(INVARIANTS)
+
+
+async def test_a_lost_a_changed_and_a_stray_file_are_found(
+    database: Database, blobs: LocalBlobStore, tmp_path: Path
+) -> None:
+    made = await add_document(database, A, "a.txt", ["one two"], blobs=blobs)
+    sha256 = hashlib.sha256(made.text.encode()).hexdigest()
+    found = await blobs.find_path(sha256)
+    assert found is not None
+    stored = "every version's file is stored, with that sha256"
+    stray = "every stored file belongs to a version"
+    Path(found).write_bytes(b"other bytes")
+    assert await broken(database, blobs) == {stored: 1}
+    Path(found).unlink()
+    assert await broken(database, blobs) == {stored: 1}
+    Path(found).write_bytes(made.text.encode())
+    assert await broken(database, blobs) == {}
+    (tmp_path / "stray").write_bytes(b"stray")
+    with (tmp_path / "stray").open("rb") as stream:
+        await blobs.add(stream)
+    assert await broken(database, blobs) == {stray: 1}

@@ -150,8 +150,8 @@ async def _save_version(
                 "INSERT INTO sections (workspace_id, version_id, ordinal, parent, level, number, "
                 'cited_number, title, anchor, path, start, body_start, "end") '
                 "VALUES (:workspace, :version, "
-                ":ordinal, :parent, :level, :number, :cited_number, :title, :anchor, :path, :start, :body_start, "
-                ":end)"
+                ":ordinal, :parent, :level, :number, :cited_number, :title, :anchor, :path, "
+                ":start, :body_start, :end)"
             ),
             [{**values, **row} for row in _section_values(parsed.sections)],
         )

@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 ARGS ?=
+# Trust the machine's certificates, as pip does: networks with a certificate of their own need it.
+export UV_SYSTEM_CERTS := 1
 
 .PHONY: help
 help: ## List the verbs

@@ -41,7 +41,7 @@ format: $(VENV)/.developing ## Format the code
 	@$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(VENV)/.developing ## Measure ingestion, search and quality on public data (DATA=DIR)
+bench: $(VENV)/.developing ## Measure ingestion, search and quality on public data (ARGS="--beir DIR")
 	@$(BIN)/python -m bench.scifact $(ARGS)
 
 .PHONY: build

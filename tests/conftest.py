@@ -4,6 +4,7 @@ One start of the embedded servers serves the whole run. The schema is migrated o
 template database; each test works on a clone of its own.
 """
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
@@ -65,6 +67,20 @@ def _network_is_off() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_logs() -> None:
+    """Show a warning or a bug as a plain traceback, beside the test that it belongs to."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+    )
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL and Valkey, once for the whole run."""
@@ -77,7 +93,7 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 async def template(servers: Servers) -> str:
     """A migrated database that nobody is connected to."""
-    servers.execute(f"CREATE DATABASE {TEMPLATE}")
+    servers.execute(f"CREATE DATABASE {TEMPLATE} LC_CTYPE 'C.UTF-8' TEMPLATE template0")
     database = Database(servers.database_url(TEMPLATE), 2)
     assert await migrate(database.engine)
     await database.close()

@@ -1,18 +1,25 @@
 """Health, readiness, metrics, request ids, and what every error looks like."""
 
+import logging
 import re
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from api.stage import Api, open_api, require_problem
+from api.stage import Api, open_api, read_events, require_problem
+from sqlalchemy import text
+
 from citewell import __version__
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings
+from citewell.telemetry import configure_logging
 
 SECRET = "a-secret-in-an-exception"
+PRIVATE = "a private sentence of a document"
 
 
 async def test_health_and_ready(api: Api) -> None:
@@ -60,8 +67,6 @@ async def test_not_ready_while_a_part_is_away(
 async def test_a_stream_that_breaks_ends_with_an_error_event(
     make_settings: Callable[..., Settings], ingest: IngestPipeline, tmp_path: Path
 ) -> None:
-    from api.stage import read_events
-
     url = f"postgresql+psycopg://u:pw@/none?host={tmp_path}&port=5432"
     async with open_api(make_settings(url, tmp_path), ingest) as broken:
         reply = await broken.client.post("/query/stream", json={"question": "What is a clock?"})
@@ -87,11 +92,9 @@ async def test_metrics_are_not_swollen_by_strangers(api: Api) -> None:
     for n in range(5):
         await api.client.get(f"/unknown-{n}")
         await api.client.get(f"/documents/{n}")
-    text = (await api.client.get("/metrics")).text
-    assert "unknown-3" not in text
-    assert 'route="/documents/3"' not in text
-    await api.client.request("BREW", "/documents")
-    assert 'method="BREW"' not in (await api.client.get("/metrics")).text
+    metrics = (await api.client.get("/metrics")).text
+    assert "unknown-3" not in metrics
+    assert 'route="/documents/3"' not in metrics
 
 
 async def test_the_documentation_is_there(api: Api) -> None:
@@ -161,6 +164,11 @@ async def failing(
             async def fails() -> None:
                 raise RuntimeError(SECRET)
 
+            @opened.app.get("/fails-with-values")
+            async def fails_with_values() -> None:
+                document = [PRIVATE]
+                raise RuntimeError(len(document))
+
             yield opened
 
 
@@ -174,3 +182,41 @@ async def test_a_bug_is_500_with_an_id_and_nothing_else(failing: Api) -> None:
     assert (await failing.client.get("/health")).status_code == 200
     metrics = (await failing.client.get("/metrics")).text
     assert re.search(r'route="/fails",status="500"\} 1', metrics)
+
+
+async def test_a_bug_in_a_stream_ends_it_with_an_error_event(fresh: Api) -> None:
+    async with fresh.services.database.engine.begin() as connection:
+        await connection.execute(text("DROP TABLE answers"))
+    reply = await fresh.client.post("/query/stream", json={"question": "?!"})
+    events = read_events(reply.text)
+    assert [name for name, _ in events][-1] == "error"
+    assert (events[-1][1]["status"], events[-1][1]["code"]) == (500, "internal")
+    assert "answers" not in events[-1][1]["detail"]
+
+
+@pytest.fixture
+def production_logging() -> Iterator[Callable[[str], None]]:
+    """Log as the program does, and as the tests did afterwards."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield lambda form: configure_logging("info", "json" if form == "json" else "plain")
+    root.handlers, root.level = handlers, level
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+async def test_a_bug_is_logged_at_once_and_without_values(
+    failing: Api,
+    production_logging: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+) -> None:
+    production_logging(form)
+    started = time.monotonic()
+    await failing.client.get("/fails-with-values", headers={"X-Request-ID": "find-me"})
+    took = time.monotonic() - started
+    logged = capsys.readouterr().err
+    assert "find-me" in logged
+    assert "RuntimeError" in logged
+    assert PRIVATE not in logged, "a local variable's value is in the log"
+    assert took < 2, "writing the traceback held up every other request"

@@ -32,8 +32,8 @@ async def test_the_demo_questions(library: Api, item: dict[str, Any]) -> None:
         assert answer["reason"]
         assert answer["message"]
         return
-    quotes = " ".join(citation["quote"] for citation in answer["citations"])
-    assert all(phrase in quotes for phrase in item["phrases"])
+    quotes = " ".join(" ".join(citation["quote"].split()) for citation in answer["citations"])
+    assert [phrase for phrase in item["phrases"] if phrase not in quotes] == []
     assert item["document"] in {citation["document_name"] for citation in answer["citations"]}
     if item["section"]:
         assert item["section"] in {citation["section"] for citation in answer["citations"]}
@@ -207,10 +207,14 @@ async def test_search_finds_and_says_where(library: Api) -> None:
     "body",
     [{}, {"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 201},
      {"query": "x" * 4001}, {"query": None}, {"query": "a\x00"}, {"query": "x", "typo": 1},
-     {"query": "x", "filters": {"document_id": "x"}}, {"query": "x", "filters": "x"}],
+     {"query": "x", "filters": {"document_id": "x"}}, {"query": "x", "filters": "x"},
+     {"query": "a\ud800"}, {"query": "x", "filters": {"a": "\udfff"}}],
 )  # fmt: skip
 async def test_bad_searches_are_422(library: Api, body: dict[str, Any]) -> None:
-    require_problem(await library.client.post("/search", json=body), 422)
+    reply = await library.client.post(
+        "/search", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+    require_problem(reply, 422)
 
 
 async def test_filters_narrow_the_search(fresh: Api) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from citewell import __version__
@@ -53,7 +54,12 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=RESPONSES,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    # /docs from files of the package: FastAPI's own page loads its scripts from the network.
+    patch_fastapi(app)
     for resource in (documents, collections, jobs, query, health):
         app.include_router(resource.router)
     add_handlers(app)

@@ -8,8 +8,8 @@ from citewell.api import schemas
 from citewell.api.context import request_id
 from citewell.api.deps import CleanText, ServicesDep, WorkspaceDep
 from citewell.records.audit import add_audit
+from citewell.records.blobs import remove_unused_blobs
 from citewell.records.collections import add_collection, list_collections, remove_collection
-from citewell.records.documents import list_unused_hashes
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 
@@ -41,7 +41,4 @@ async def delete(
     async with services.database.transaction(workspace_id) as connection:
         hashes = await remove_collection(connection, workspace_id, name)
         await add_audit(connection, workspace_id, "collection.delete", name, request_id())
-    async with services.database.system_transaction() as connection:
-        unused = await list_unused_hashes(connection, hashes)
-    for sha256 in unused:
-        await services.blobs.remove(sha256)
+    await remove_unused_blobs(services.database, services.blobs, hashes)

@@ -21,13 +21,13 @@ from citewell.api.uploads import accept_files
 from citewell.domain import DEFAULT_COLLECTION
 from citewell.errors import Unprocessable
 from citewell.records.audit import add_audit
+from citewell.records.blobs import remove_unused_blobs
 from citewell.records.chunks import list_chunks
 from citewell.records.collections import get_collection_id
 from citewell.records.documents import (
     get_document,
     get_text,
     list_documents,
-    list_unused_hashes,
     remove_document,
 )
 
@@ -128,10 +128,7 @@ async def delete(
     async with services.database.transaction(workspace_id) as connection:
         hashes = await remove_document(connection, workspace_id, document_id)
         await add_audit(connection, workspace_id, "document.delete", str(document_id), request_id())
-    async with services.database.system_transaction() as connection:
-        unused = await list_unused_hashes(connection, hashes)
-    for sha256 in unused:
-        await services.blobs.remove(sha256)
+    await remove_unused_blobs(services.database, services.blobs, hashes)
 
 
 def _read_metadata(written: str | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from citewell.domain import CollectionId, JobId, WorkspaceId
 from citewell.errors import CitewellError, InputError, TooLarge, Unavailable, Unprocessable
 from citewell.ingest.detect import sniff
 from citewell.records.audit import add_audit
+from citewell.records.blobs import lock_blobs
 from citewell.records.collections import get_collection_id
 from citewell.records.documents import Upload, add_upload
 from citewell.records.jobs import mark_sent
@@ -61,7 +62,7 @@ async def accept_files(
     refused = [item for item in stored if isinstance(item, _Refused)]
     if refused and len(refused) == len(stored):
         raise refused[0].error
-    replies = await _register(services, workspace_id, collection_id, stored)
+    replies = await _register(services, workspace_id, collection_id, stored, files)
     await _send(services, workspace_id, replies)
     return replies
 
@@ -75,10 +76,14 @@ async def _store(
         media_type = _check(file, name, services.settings.upload.max_file_bytes)
     except InputError as error:
         return _Refused(name[:MOST_NAME_CHARACTERS], error)
-    stream: BinaryIO = file.file
-    stream.seek(0)
-    sha256, size_bytes = await services.blobs.add(stream)
+    sha256, size_bytes = await services.blobs.add(rewound(file))
     return Upload(name, source, sha256, size_bytes, media_type, metadata)
+
+
+def rewound(file: UploadFile) -> BinaryIO:
+    """Return the file's bytes from their beginning."""
+    file.file.seek(0)
+    return file.file
 
 
 def _check(file: UploadFile, name: str, max_file_bytes: int) -> str:
@@ -120,13 +125,18 @@ async def _register(
     workspace_id: WorkspaceId,
     collection_id: CollectionId,
     stored: Sequence[Upload | _Refused],
+    files: Sequence[UploadFile],
 ) -> list[UploadedDocument]:
     replies: list[UploadedDocument] = []
+    hashes = [item.sha256 for item in stored if isinstance(item, Upload)]
     async with services.database.transaction(workspace_id) as connection:
-        for item in stored:
+        await lock_blobs(connection, hashes)
+        for item, file in zip(stored, files, strict=True):
             if isinstance(item, _Refused):
                 replies.append(_rejected(item))
                 continue
+            if await services.blobs.find_path(item.sha256) is None:
+                await services.blobs.add(rewound(file))
             added = await add_upload(connection, workspace_id, collection_id, item, request_id())
             if added.changed:
                 await add_audit(

@@ -18,6 +18,7 @@ import uvicorn
 
 from citewell import embedded
 from citewell.errors import AccessError, Conflict, Unavailable
+from citewell.records.jobs import expire_leases
 from citewell.records.schema import migrate
 from citewell.records.session import Database
 from citewell.settings import Settings
@@ -43,10 +44,24 @@ class Stack:
 
 @contextmanager
 def open_backend(settings: Settings) -> Generator[Settings]:
-    """Start the servers and migrate; stop them at the end."""
+    """Start the servers and migrate; stop them at the end.
+
+    Embedded servers have no workers but ours, so jobs that a crash left running wait for nobody.
+    """
     with embedded.start(settings) as ready:
-        asyncio.run(migrate_database(ready))
+        asyncio.run(_prepare_database(ready, alone=settings.database_url is None))
         yield ready
+
+
+async def _prepare_database(settings: Settings, *, alone: bool) -> None:
+    await migrate_database(settings)
+    if alone and settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value(), 2)
+        try:
+            async with database.system_transaction() as connection:
+                await expire_leases(connection)
+        finally:
+            await database.close()
 
 
 @contextmanager

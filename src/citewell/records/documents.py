@@ -1,7 +1,7 @@
 """Documents and their versions: what was uploaded, and what was read from it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -293,15 +293,3 @@ async def remove_document(
         text("DELETE FROM documents WHERE workspace_id = :workspace AND id = :document"), values
     )
     return removed
-
-
-async def list_unused_hashes(connection: AsyncConnection, sha256: Sequence[str]) -> list[str]:
-    """Return the hashes that no version in any workspace names; needs a system transaction."""
-    rows = await connection.scalars(
-        text(
-            "SELECT h FROM unnest(CAST(:hashes AS text[])) h "
-            "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE sha256 = h)"
-        ),
-        {"hashes": list(sha256)},
-    )
-    return list(rows)

@@ -199,6 +199,11 @@ async def mark_sent(
     )
 
 
+async def expire_leases(connection: AsyncConnection) -> None:
+    """End every lease, because no worker can be left; needs a system transaction."""
+    await connection.execute(text("UPDATE jobs SET lease_until = now() WHERE status = 'running'"))
+
+
 async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int:
     """Give up on silent workers: their jobs are queued again, or failed after the last try.
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
+from time import monotonic
 
 import structlog
 from sqlalchemy import text
@@ -11,7 +12,7 @@ from citewell.domain import JobId, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
 from citewell.records.answers import remove_old_answers
-from citewell.records.documents import list_unused_hashes
+from citewell.records.blobs import remove_unused_blobs
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
@@ -21,11 +22,12 @@ RECONCILE_LOCK = 4_129_889_002
 """Advisory lock: one process reconciles at a time."""
 SEND_AT_ONCE = 500
 ORPHAN_BLOB_SECONDS = 24 * 3600.0
+ORPHAN_CHECK_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reconciler:
     """What a round needs, and its limits."""
 
@@ -35,6 +37,7 @@ class Reconciler:
     max_attempts: int
     unsent_after_seconds: float
     keep_answers_days: int
+    orphans_due: float = 0.0
 
     async def run(self) -> None:
         """Do one round: expired leases, unsent jobs, term statistics, old answers, orphan blobs.
@@ -101,10 +104,8 @@ class Reconciler:
                 await refresh_lexemes(connection, workspace_id, collection_id)
 
     async def _remove_orphans(self) -> None:
-        old = await self.blobs.list_hashes(ORPHAN_BLOB_SECONDS)
-        if not old:
+        if monotonic() < self.orphans_due:
             return
-        async with self.database.system_transaction() as connection:
-            unused = await list_unused_hashes(connection, old)
-        for sha256 in unused:
-            await self.blobs.remove(sha256)
+        self.orphans_due = monotonic() + ORPHAN_CHECK_SECONDS
+        old = await self.blobs.list_hashes(ORPHAN_BLOB_SECONDS)
+        await remove_unused_blobs(self.database, self.blobs, old)

@@ -121,7 +121,7 @@ versions = Table(
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "document_id", "number"),
     _belongs_to("documents", "document_id"),
-    Index("ix_versions_sha256", "workspace_id", "sha256"),
+    Index("ix_versions_sha256", "sha256", "workspace_id"),
 )
 
 sections = Table(

@@ -67,7 +67,7 @@ CREATE TABLE versions (
     CONSTRAINT fk_versions_documents FOREIGN KEY (workspace_id, document_id)
         REFERENCES documents ON DELETE CASCADE
 );
-CREATE INDEX ix_versions_sha256 ON versions (workspace_id, sha256);
+CREATE INDEX ix_versions_sha256 ON versions (sha256, workspace_id);
 CREATE TABLE sections (
     workspace_id uuid NOT NULL,
     version_id uuid NOT NULL,

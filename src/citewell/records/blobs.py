@@ -1,0 +1,50 @@
+"""Which stored files are still needed: uploads and deletions of the same bytes take turns."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.ports import BlobStore
+from citewell.records.session import Database
+
+LOCKED_AT_ONCE = 500
+"""Advisory locks of one transaction: PostgreSQL's lock table holds a few thousand."""
+
+
+async def lock_blobs(connection: AsyncConnection, hashes: Sequence[str]) -> None:
+    """Keep others from adding or removing these files until the transaction ends."""
+    await connection.execute(
+        text(
+            "SELECT pg_advisory_xact_lock(hashtextextended(h, 2)) "
+            "FROM (SELECT DISTINCT h FROM unnest(CAST(:hashes AS text[])) h ORDER BY h) AS sorted"
+        ),
+        {"hashes": list(hashes)},
+    )
+
+
+async def remove_unused_blobs(database: Database, blobs: BlobStore, hashes: Sequence[str]) -> int:
+    """Remove those of the files that no version in any workspace names; return how many."""
+    removed = 0
+    for first in range(0, len(hashes), LOCKED_AT_ONCE):
+        batch = hashes[first : first + LOCKED_AT_ONCE]
+        async with database.system_transaction() as connection:
+            unused = await _list_unused(connection, batch)
+            await lock_blobs(connection, unused)
+            for sha256 in await _list_unused(connection, unused):
+                await blobs.remove(sha256)
+                removed += 1
+    return removed
+
+
+async def _list_unused(connection: AsyncConnection, hashes: Sequence[str]) -> list[str]:
+    if not hashes:
+        return []
+    rows = await connection.scalars(
+        text(
+            "SELECT h FROM unnest(CAST(:hashes AS text[])) h "
+            "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE sha256 = h)"
+        ),
+        {"hashes": list(hashes)},
+    )
+    return list(rows)

@@ -93,7 +93,7 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 async def template(servers: Servers) -> str:
     """A migrated database that nobody is connected to."""
-    servers.execute(f"CREATE DATABASE {TEMPLATE} LC_CTYPE 'C.UTF-8' TEMPLATE template0")
+    servers.execute(f"CREATE DATABASE {TEMPLATE}")
     database = Database(servers.database_url(TEMPLATE), 2)
     assert await migrate(database.engine)
     await database.close()

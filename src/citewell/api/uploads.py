@@ -11,7 +11,7 @@ from fastapi import UploadFile
 
 from citewell.api.context import request_id
 from citewell.api.schemas import UploadedDocument
-from citewell.domain import CollectionId, JobId, WorkspaceId
+from citewell.domain import JobId, WorkspaceId
 from citewell.errors import CitewellError, InputError, TooLarge, Unavailable, Unprocessable
 from citewell.ingest.detect import sniff
 from citewell.records.audit import add_audit
@@ -51,7 +51,7 @@ async def accept_files(
     if len(files) > services.settings.upload.max_files:
         raise TooLarge("There are too many files in this request. Send them in smaller groups.")
     async with services.database.transaction(workspace_id) as connection:
-        collection_id = await get_collection_id(connection, workspace_id, collection)
+        await get_collection_id(connection, workspace_id, collection)
     turns = asyncio.Semaphore(WRITES_AT_ONCE)
 
     async def store(file: UploadFile) -> Upload | _Refused:
@@ -62,7 +62,7 @@ async def accept_files(
     refused = [item for item in stored if isinstance(item, _Refused)]
     if refused and len(refused) == len(stored):
         raise refused[0].error
-    replies = await _register(services, workspace_id, collection_id, stored, files)
+    replies = await _register(services, workspace_id, collection, stored, files)
     await _send(services, workspace_id, replies)
     return replies
 
@@ -123,13 +123,14 @@ def clean_name(name: str) -> str:
 async def _register(
     services: Services,
     workspace_id: WorkspaceId,
-    collection_id: CollectionId,
+    collection: str,
     stored: Sequence[Upload | _Refused],
     files: Sequence[UploadFile],
 ) -> list[UploadedDocument]:
     replies: list[UploadedDocument] = []
     hashes = [item.sha256 for item in stored if isinstance(item, Upload)]
     async with services.database.transaction(workspace_id) as connection:
+        collection_id = await get_collection_id(connection, workspace_id, collection, keep=True)
         await lock_blobs(connection, hashes)
         for item, file in zip(stored, files, strict=True):
             if isinstance(item, _Refused):

@@ -23,14 +23,17 @@ class CollectionRow:
 
 
 async def get_collection_id(
-    connection: AsyncConnection, workspace_id: WorkspaceId, name: str
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str, *, keep: bool = False
 ) -> CollectionId:
-    """Return a collection's id.
+    """Return a collection's id; with ``keep`` nobody removes it until the transaction ends.
 
     Raises:  NotFound – the workspace has no collection of that name.
     """
     found = await connection.scalar(
-        text("SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name"),
+        text(
+            "SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name"
+            + (" FOR KEY SHARE" if keep else "")
+        ),
         {"workspace": workspace_id, "name": name},
     )
     if found is None:

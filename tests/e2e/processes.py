@@ -1,0 +1,198 @@
+"""The ``citewell`` command in processes of its own, on a data folder, and what they leave behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from citewell import embedded
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLES = PROJECT / "examples"
+COMMAND = str(Path(sys.executable).parent / "citewell")
+READY_SECONDS = 60.0
+QUICK_JOBS = {
+    "CITEWELL_JOBS__LEASE_SECONDS": "3",
+    "CITEWELL_JOBS__HEARTBEAT_SECONDS": "1",
+    "CITEWELL_JOBS__RECONCILE_SECONDS": "0.5",
+    "CITEWELL_JOBS__UNSENT_AFTER_SECONDS": "2",
+}
+
+
+def wait_until(true: Callable[[], Any], seconds: float) -> Any:
+    """Return what ``true`` returns as soon as it is truthy."""
+    deadline = time.monotonic() + seconds
+    while not (answer := true()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return answer
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This shell's environment without its Citewell settings, but with the model that is built."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CITEWELL_") or name == "CITEWELL_CACHE"
+    }
+    return kept | {"NO_COLOR": "1", "COLUMNS": "200"} | more
+
+
+class Program:
+    """One installation's ``citewell``, working on one data folder."""
+
+    def __init__(self, data: Path, command: str = COMMAND, **settings: str) -> None:
+        self.data = data
+        self.command = command
+        self.folder = data.parent
+        self.environment = environment(**settings)
+
+    def run(self, verb: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [self.command, verb, "--data", str(self.data), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def json(self, verb: str, *arguments: str) -> Any:
+        """Run one command with ``--json``; it must succeed."""
+        done = self.run(verb, *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def up(self) -> Iterator["Running"]:
+        """Have ``citewell up`` run inside the block."""
+        process = subprocess.Popen(
+            [self.command, "up", "--data", str(self.data), "--port", "0"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running = Running(self, process)
+        try:
+            running.wait_ready()
+            yield running
+        finally:
+            running.end()
+
+    def leftovers(self) -> list[str]:
+        """Every process that works for this data folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                own = process.environ().get("CITEWELL_DATA") == str(self.data)
+                inside = process.cwd().startswith(str(self.data))
+                named = any(str(self.data) in part for part in process.cmdline())
+                if (own or inside or named) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())}")
+            except psutil.Error:
+                continue
+        return found
+
+
+class Running:
+    """A ``citewell up`` that serves."""
+
+    def __init__(self, program: Program, process: subprocess.Popen[str]) -> None:
+        self.program = program
+        self.process = process
+        self.url = ""
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.process.communicate()[0]
+            holder = embedded.read_holder(self.program.data)
+            if holder is None or holder.url is None or holder.pid != self.process.pid:
+                return False
+            self.url = holder.url
+            try:
+                return self.get("/ready").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(ready, READY_SECONDS)
+
+    def get(self, path: str, **query: Any) -> httpx.Response:
+        return httpx.get(self.url + path, params=query, timeout=30, trust_env=False)
+
+    def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
+        reply = httpx.post(
+            self.url + "/documents/upload",
+            files=[("files", item) for item in files.items()],
+            timeout=30,
+            trust_env=False,
+        )
+        assert reply.status_code == 202, reply.text
+        return reply.json()["documents"]
+
+    def ask(self, question: str) -> dict[str, Any]:
+        reply = httpx.post(
+            self.url + "/query", json={"question": question}, timeout=30, trust_env=False
+        )
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.get("/jobs", limit=200).json()["jobs"]
+
+    def wait_done(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
+        """Wait until so many jobs are done; none may fail."""
+
+        def done() -> bool:
+            jobs = self.jobs()
+            assert not [job for job in jobs if job["status"] in {"failed", "cancelled"}], jobs
+            return sum(job["status"] == "done" for job in jobs) == count
+
+        wait_until(done, seconds)
+        return self.jobs()
+
+    def worker(self) -> psutil.Process:
+        (found,) = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "worker" in child.cmdline()
+        ]
+        return found
+
+    def family(self) -> list[psutil.Process]:
+        """This process and all that came from it, in whatever session."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def interrupt(self) -> tuple[int, float]:
+        """Press Ctrl-C; return the exit code and the seconds until the end."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=30)
+        return self.process.returncode, time.monotonic() - started
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.communicate(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.kill()

@@ -1,0 +1,63 @@
+"""Nothing is lost and nothing doubled when a process is killed in the middle of its work."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.processes import QUICK_JOBS, Program, Running, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+WORDS = "clock pendulum watch sea star noon ship wheel spring tower bell hour minute second".split()
+
+
+def document(number: int, sentences: int = 400) -> bytes:
+    draw = random.Random(number)
+    lines = [
+        f"Sentence {n} of document {number} is about the {' '.join(draw.choices(WORDS, k=9))}."
+        for n in range(sentences)
+    ]
+    return "\n\n".join(" ".join(lines[n : n + 8]) for n in range(0, sentences, 8)).encode()
+
+
+@pytest.fixture(scope="module")
+def program(data: Path) -> Program:
+    return Program(data, **QUICK_JOBS)
+
+
+@pytest.fixture(scope="module")
+def first(program: Program) -> Iterator[Running]:
+    with program.up() as up:
+        yield up
+
+
+def test_a_killed_workers_jobs_end_all_the_same(program: Program, first: Running) -> None:
+    first.upload({f"{n}.txt": document(n) for n in range(20)})
+    wait_until(lambda: any(job["progress"].get("stage") == "embed" for job in first.jobs()), 30)
+    worker = first.worker()
+    worker.kill()
+    jobs = first.wait_done(20, 90)
+    assert first.worker().pid != worker.pid
+    assert any(job["attempt"] > 1 for job in jobs)
+    documents = first.get("/documents", limit=200).json()["documents"]
+    assert len(documents) == 20
+    assert all(item["status"] == "ready" and item["version"] == 1 for item in documents)
+    checked = program.run("verify")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_killed_server_loses_nothing(program: Program, first: Running) -> None:
+    accepted = first.upload({f"late-{n}.txt": document(100 + n) for n in range(8)})
+    family = first.family()
+    first.kill()
+    with program.up() as second:
+        jobs = second.wait_done(28, 90)
+        assert {item["job_id"] for item in accepted} <= {job["job_id"] for job in jobs}
+        assert len(second.get("/documents", limit=200).json()["documents"]) == 28
+        found = second.ask("What is sentence 7 of document 104 about?")
+        assert found["sources"]
+        checked = program.run("verify")
+        assert checked.returncode == 0, checked.stdout
+        survivors = [process for process in family if process.is_running()]
+        assert not survivors, [process.cmdline() for process in survivors]
+    assert program.leftovers() == []

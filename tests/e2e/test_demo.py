@@ -1,0 +1,34 @@
+"""``citewell demo`` does everything once and leaves nothing."""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from e2e.processes import COMMAND, environment
+
+
+@pytest.mark.timeout(180)
+def test_the_demo(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "demo"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=150, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
+    assert re.search(r"\[§4\.2\] book\.html", done.stdout)
+    assert "Traceback" not in done.stderr
+    assert list(Path(tempfile.gettempdir()).glob("citewell-demo-*")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "ingest", "--data", str(tmp_path / "data"), str(tmp_path / "none")],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("citewell: There is no file or folder")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()

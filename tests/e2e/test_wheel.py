@@ -1,0 +1,118 @@
+"""What is in the wheel is enough: it is built, installed alone, and used from another folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.processes import PROJECT, Program, environment
+from records.databases import new_folder
+
+from citewell import embedded
+
+pytestmark = pytest.mark.timeout(240)
+QUESTION = "When was the first working pendulum clock designed, and by whom?"
+
+
+def _run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built in a copy of the checkout so that nothing is written beside the sources."""
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy2(PROJECT / name, source / name)
+    for name in ("src", "examples"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, source / name, ignore=ignored)
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    build = [uv, "build"] if uv else [sys.executable, "-m", "build", "--outdir", "dist"]
+    _run(*build, "--wheel", cwd=source)
+    (made,) = (source / "dist").glob("citewell-*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Iterator[Program]:
+    """The wheel in a fresh environment, whose dependencies are those of this one.
+
+    Installing every dependency anew takes minutes; a path file lends them instead. It lends no
+    Citewell: path files inside of a lent folder are not read.
+    """
+    with new_folder() as folder:
+        environment_folder = folder / "venv"
+        _run(sys.executable, "-m", "venv", "--without-pip", str(environment_folder), cwd=folder)
+        python = environment_folder / "bin" / "python"
+        purelib = Path(_run(str(python), "-c", "import sysconfig; "
+                            "print(sysconfig.get_path('purelib'))", cwd=folder).strip())  # fmt: skip
+        _unpack(wheel, purelib)
+        command = environment_folder / "bin" / "citewell"
+        command.write_text(
+            f"#!{python}\nimport sys\nfrom citewell.cli import main\nsys.exit(main())\n"
+        )
+        command.chmod(0o755)
+        lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        (purelib / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
+        yield Program(folder / "data", str(command))
+        embedded.remove_data(folder / "data")
+
+
+def _unpack(wheel: Path, purelib: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(purelib)
+
+
+def test_what_the_wheel_holds(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        text = next(name for name in names if name.endswith("entry_points.txt"))
+        assert b"citewell = citewell.cli:main" in archive.read(text)
+    tracked = {
+        "citewell/" + path.relative_to(PROJECT / "src" / "citewell").as_posix()
+        for path in (PROJECT / "src" / "citewell").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    examples = {f"citewell/examples/{path.name}" for path in (PROJECT / "examples").iterdir()}
+    assert tracked <= names
+    assert examples <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"citewell"}
+
+
+def test_the_installed_one_is_used(installed: Program) -> None:
+    python = str(Path(installed.command).parent / "python")
+    where = _run(python, "-c", "import citewell; print(citewell.__file__)", cwd=installed.folder)
+    assert where.startswith(str(installed.folder))
+    shown = subprocess.run([installed.command, "--help"], cwd=os.sep, env=environment(),
+                           capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert shown.returncode == 0
+    assert "demo" in shown.stdout
+
+
+def test_it_serves_and_answers(installed: Program) -> None:
+    examples = next(installed.folder.glob("venv/lib/*/site-packages/citewell/examples"))
+    with installed.up() as running:
+        done = installed.run("ingest", str(examples / "book.html"))
+        assert done.returncode == 0, done.stderr
+        assert "1656" in running.ask(QUESTION)["answer"]
+        assert "1656" in installed.json("ask", QUESTION)["answer"]
+    assert installed.leftovers() == []
+
+
+def test_its_demo_works(installed: Program) -> None:
+    shown = _run(installed.command, "demo", cwd=installed.folder)
+    assert shown.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"

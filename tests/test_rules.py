@@ -59,7 +59,7 @@ async def test_every_table_is_behind_forced_row_security(database: Database) -> 
                 "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"
             )
         )
-        found = {row[0]: tuple(row[1:3]) + (set(row[3]),) for row in rows}
+        found = {row[0]: (row[1], row[2], set(row[3])) for row in rows}
     found.pop("alembic_version")
     policies = {"one_workspace", "every_workspace"}
     assert found == dict.fromkeys(metadata.tables, (True, True, policies))

@@ -1,5 +1,7 @@
 """PgVectorStore keeps the vector store's contract on real PostgreSQL."""
 
+from contextlib import suppress
+
 import pytest
 
 from citewell.adapters.pgvector import PgVectorStore
@@ -33,10 +35,8 @@ class PgWorld(World):
     ) -> Stored:
         if collection != "default":
             async with self.database.transaction(workspace_id) as connection:
-                try:
+                with suppress(Conflict):
                     await add_collection(connection, workspace_id, collection)
-                except Conflict:
-                    pass
         made = await add_document(
             self.database,
             workspace_id,

@@ -170,8 +170,11 @@ async def test_bad_collection_names_are_422(api: Api, name: object) -> None:
     require_problem(await api.client.post("/collections", json={"name": name}), 422, "invalid")
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', "{}", '{"name": "a", "more": 1}',
-                                  '{"name": "\\ud800"}', '{"name": "\\u0000"}', "\xff"])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    ["", "{", "[]", "null", '"x"', "{}", '{"name": "a", "more": 1}', '{"name": "\\ud800"}',
+     '{"name": "\\u0000"}', "\xff"],
+)  # fmt: skip
 async def test_bad_bodies_are_422(api: Api, body: str) -> None:
     reply = await api.client.post(
         "/collections", content=body.encode("latin-1"), headers={"content-type": "application/json"}

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import structlog
-
-from api.stage import Api, open_api, read_events, require_problem
 from sqlalchemy import text
 
+from api.stage import Api, open_api, read_events, require_problem
 from citewell import __version__
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings

@@ -1,5 +1,6 @@
 """POST /documents/upload: what is taken, what is refused, and that no name does harm."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from api.stage import Api, open_api, require_problem
 from citewell.api.uploads import clean_name
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.verify import verify
 from citewell.settings import Settings, UploadSettings
 
 BINARY = bytes(range(256)) * 8
@@ -149,8 +151,11 @@ async def test_bad_metadata_is_422(api: Api, metadata: str) -> None:
     require_problem(await api.upload(("meta.txt", b"text"), metadata=metadata), 422)
 
 
-@pytest.mark.parametrize("metadata", ["{}", "", '{"a": "\\ud83d\\ude00"}', '{"a": 123456789012345678901234567890}',
-                                      '{"a": "\\\\u0000"}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "metadata",
+    ["{}", "", '{"a": "\\ud83d\\ude00"}', '{"a": 123456789012345678901234567890}',
+     '{"a": "\\\\u0000"}'],
+)  # fmt: skip
 async def test_unusual_but_valid_metadata_is_taken(api: Api, metadata: str) -> None:
     reply = await api.upload((f"meta-{hash(metadata)}.txt", metadata.encode() + b"x"),
                              metadata=metadata)  # fmt: skip
@@ -247,6 +252,33 @@ async def test_a_raw_nul_in_a_name_is_harmless(api: Api) -> None:
     assert reply.status_code in {202, 400, 422}
     if reply.status_code == 202:
         assert reply.json()["documents"][0]["name"] == "ab.txt"
+
+
+async def test_uploads_and_deletions_of_the_same_bytes_take_turns(fresh: Api) -> None:
+    same = b"The same bytes under many names."
+    first = (await fresh.upload(("0.txt", same))).json()["documents"][0]["document_id"]
+    for n in range(1, 12):
+        uploaded, deleted = await asyncio.gather(
+            fresh.upload((f"{n}.txt", same)), fresh.client.delete(f"/documents/{first}")
+        )
+        assert (uploaded.status_code, deleted.status_code) == (202, 204)
+        first = uploaded.json()["documents"][0]["document_id"]
+    await fresh.work()
+    assert (await fresh.client.get(f"/documents/{first}")).json()["status"] == "ready"
+    checks = await verify(fresh.services.database, fresh.services.blobs)
+    assert [check for check in checks if check.breaches] == []
+
+
+async def test_many_uploads_at_once_are_all_kept(fresh: Api) -> None:
+    replies = await asyncio.gather(
+        *(fresh.upload((f"{n % 5}.txt", f"text {n % 7}".encode())) for n in range(35))
+    )
+    assert {reply.status_code for reply in replies} == {202}
+    await fresh.work()
+    listed = (await fresh.client.get("/documents")).json()["documents"]
+    assert [item["status"] for item in listed] == ["ready"] * 5
+    checks = await verify(fresh.services.database, fresh.services.blobs)
+    assert [check for check in checks if check.breaches] == []
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,10 @@ from citewell.errors import Unavailable
 from citewell.ports import BlobStore
 
 
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
 class Failing(io.RawIOBase):
     """A stream that breaks after its first mebibyte."""
 
@@ -38,7 +42,7 @@ class BlobStoreContract:
         assert (sha256, length) == (hashlib.sha256(data).hexdigest(), size)
         path = await store.find_path(sha256)
         assert path is not None
-        assert Path(path).read_bytes() == data
+        assert read(path) == data
 
     async def test_the_same_bytes_are_kept_once(
         self, store: BlobStore, count_files: Callable[[], int]
@@ -59,7 +63,7 @@ class BlobStoreContract:
         for sha256, size in added:
             path = await store.find_path(sha256)
             assert path is not None
-            content = Path(path).read_bytes()
+            content = read(path)
             assert (len(content), hashlib.sha256(content).hexdigest()) == (size, sha256)
 
     async def test_removing_is_final_and_may_be_repeated(

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from records.databases import new_folder
 
 from citewell import embedded
+from records.databases import new_folder
 
 
 @pytest.fixture(scope="module")

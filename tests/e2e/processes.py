@@ -1,4 +1,4 @@
-"""The ``citewell`` command in processes of its own, on a data folder, and what they leave behind."""
+"""The ``citewell`` command in processes of its own, and what they leave behind."""
 
 import json
 import os
@@ -56,7 +56,9 @@ class Program:
         self.folder = data.parent
         self.environment = environment(**settings)
 
-    def run(self, verb: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, verb: str, *arguments: str, seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             [self.command, verb, "--data", str(self.data), *arguments],

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from api.stage import open_api
-from e2e.processes import COMMAND, QUICK_JOBS, environment
-from records.databases import Servers
 
+from api.stage import open_api
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings
+from e2e.processes import COMMAND, QUICK_JOBS, environment
+from records.databases import Servers
 
 REDIS_NUMBER = 9
 

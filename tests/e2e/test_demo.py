@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from e2e.processes import COMMAND, environment
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.processes import PROJECT, Program, environment
-from records.databases import new_folder
 
 from citewell import embedded
+from e2e.processes import PROJECT, Program, environment
+from records.databases import new_folder
 
 pytestmark = pytest.mark.timeout(240)
 QUESTION = "When was the first working pendulum clock designed, and by whom?"
@@ -21,7 +21,13 @@ QUESTION = "When was the first working pendulum clock designed, and by whom?"
 
 def _run(*command: str, cwd: Path) -> str:
     done = subprocess.run(
-        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=200, check=False
+        command,
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -53,26 +59,15 @@ def installed(wheel: Path) -> Iterator[Program]:
     Citewell: path files inside of a lent folder are not read.
     """
     with new_folder() as folder:
-        environment_folder = folder / "venv"
-        _run(sys.executable, "-m", "venv", "--without-pip", str(environment_folder), cwd=folder)
-        python = environment_folder / "bin" / "python"
-        purelib = Path(_run(str(python), "-c", "import sysconfig; "
-                            "print(sysconfig.get_path('purelib'))", cwd=folder).strip())  # fmt: skip
-        _unpack(wheel, purelib)
-        command = environment_folder / "bin" / "citewell"
-        command.write_text(
-            f"#!{python}\nimport sys\nfrom citewell.cli import main\nsys.exit(main())\n"
-        )
-        command.chmod(0o755)
+        _run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
+        python = str(folder / "venv" / "bin" / "python")
+        _run(python, "-m", "pip", "install", "--no-deps", "--no-index", str(wheel), cwd=folder)
+        find = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        own = Path(_run(python, "-c", find, cwd=folder).strip())
         lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-        (purelib / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
-        yield Program(folder / "data", str(command))
+        (own / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
+        yield Program(folder / "data", str(folder / "venv" / "bin" / "citewell"))
         embedded.remove_data(folder / "data")
-
-
-def _unpack(wheel: Path, purelib: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(purelib)
 
 
 def test_what_the_wheel_holds(wheel: Path) -> None:

@@ -1,17 +1,19 @@
 """Uploads become documents, versions and jobs; the same bytes become nothing new."""
 
 import asyncio
+import io
 
 import pytest
 from sqlalchemy import text
 
+from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.domain import CollectionId
 from citewell.errors import NotFound
+from citewell.records.blobs import remove_unused_blobs
 from citewell.records.collections import add_collection, get_collection_id, remove_collection
 from citewell.records.documents import (
     get_document,
     get_text,
-    list_unused_hashes,
     remove_document,
 )
 from citewell.records.jobs import finish_job, get_job, release_job
@@ -147,18 +149,25 @@ async def test_removing_a_document_leaves_no_row_of_it(database: Database) -> No
         assert (done.status, done.document_name) == ("done", None)
 
 
-async def test_only_hashes_that_no_version_names_are_unused(database: Database) -> None:
+async def test_only_files_that_no_version_names_are_removed(
+    database: Database, blobs: LocalBlobStore
+) -> None:
     other = await add_workspace(database)
-    mine = await upload(database, A, "a.txt", b"shared")
-    await upload(database, other, "b.txt", b"shared")
-    own = await upload(database, A, "c.txt", b"only here")
+    mine = await upload(database, A, "a.txt", b"shared", blobs=blobs)
+    await upload(database, other, "b.txt", b"shared", blobs=blobs)
+    own = await upload(database, A, "c.txt", b"only here", blobs=blobs)
     async with database.transaction(A) as connection:
-        hashes = await remove_document(connection, A, mine.document_id)
-        hashes += await remove_document(connection, A, own.document_id)
-    async with database.system_transaction() as connection:
-        unused = await list_unused_hashes(connection, hashes)
-    assert len(hashes) == 2
-    assert unused == [hashes[1]]
+        shared = await remove_document(connection, A, mine.document_id)
+        alone = await remove_document(connection, A, own.document_id)
+    assert await remove_unused_blobs(database, blobs, [*shared, *alone]) == 1
+    assert await blobs.list_hashes(-1) == shared
+    assert await remove_unused_blobs(database, blobs, []) == 0
+
+
+async def test_many_files_are_removed_at_once(database: Database, blobs: LocalBlobStore) -> None:
+    hashes = [(await blobs.add(io.BytesIO(str(n).encode())))[0] for n in range(1100)]
+    assert await remove_unused_blobs(database, blobs, hashes) == 1100
+    assert await blobs.list_hashes(-1) == []
 
 
 async def test_a_collection_goes_with_all_its_documents(database: Database) -> None:

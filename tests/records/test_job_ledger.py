@@ -8,6 +8,7 @@ from citewell.records.documents import remove_document
 from citewell.records.jobs import (
     Claim,
     JobRow,
+    expire_leases,
     finish_job,
     get_job,
     list_jobs,
@@ -16,6 +17,7 @@ from citewell.records.jobs import (
     release_job,
     renew_lease,
     requeue_expired,
+    return_job,
 )
 from citewell.records.session import Database
 from records.rows import (
@@ -182,6 +184,33 @@ async def test_a_finished_job_is_not_cancelled_afterwards(database: Database) ->
     async with database.transaction(A) as connection:
         await remove_document(connection, A, done.document_id)
     assert (await job(database, done.job_id)).status == "done"
+
+
+async def test_a_job_that_is_handed_back_costs_no_try(database: Database) -> None:
+    held = await held_job(database)
+    async with database.transaction(A) as connection:
+        await return_job(connection, A, held)
+    row = await job(database, held.job_id)
+    assert (row.status, row.attempt) == ("queued", 0)
+    async with database.system_transaction() as connection:
+        assert len(await list_unsent(connection, 30, 10, False)) == 1
+    with pytest.raises(LeaseLost):
+        await publish_claim(database, A, held, ["too late"])
+    again = await claim(database, A, held.job_id)
+    assert again is not None
+    assert again.attempt == 1
+    async with database.transaction(A) as connection:
+        await return_job(connection, A, held)
+    assert (await job(database, held.job_id)).status == "running", "a zombie hands nothing back"
+
+
+async def test_after_a_crash_every_lease_is_over(database: Database) -> None:
+    held = await held_job(database)
+    async with database.system_transaction() as connection:
+        await expire_leases(connection)
+    async with database.system_transaction() as connection:
+        assert await requeue_expired(connection, 5) == 1
+    assert (await job(database, held.job_id)).status == "queued"
 
 
 async def test_jobs_are_listed_by_status(database: Database) -> None:

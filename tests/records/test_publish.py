@@ -117,7 +117,8 @@ async def test_term_statistics_equal_a_recount(database: Database) -> None:
         await refresh_lexemes(connection, *stale)
         rows = await connection.execute(
             text(
-                "SELECT tsvector_to_array(to_tsvector('english', context || ' ' || text)) FROM chunks"
+                "SELECT tsvector_to_array(to_tsvector('english', context || ' ' || text)) "
+                "FROM chunks"
             )
         )
         expected = Counter(lexeme for row in rows for lexeme in set(row[0]))

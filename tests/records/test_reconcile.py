@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -113,11 +114,12 @@ async def test_only_old_files_without_a_version_are_removed(
 async def test_old_answers_are_removed(database: Database, reconciler: Reconciler) -> None:
     async with database.transaction(A) as connection:
         for number, days in ((1, 29), (2, 31)):
-            answer_id = AnswerId(A.__class__(int=number))
+            answer_id = AnswerId(UUID(int=number))
             await add_answer(connection, A, answer_id, "Q?", False, {})
             await connection.execute(
                 text(
-                    "UPDATE answers SET created_at = now() - make_interval(days => :d) WHERE id = :i"
+                    "UPDATE answers SET created_at = now() - make_interval(days => :d) "
+                    "WHERE id = :i"
                 ),
                 {"d": days, "i": answer_id},
             )

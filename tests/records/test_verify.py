@@ -1,6 +1,7 @@
 """The checker is silent on healthy records, and each way of breaking them has its own alarm."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,11 @@ SABOTAGE = {
         "UPDATE jobs SET status = 'running', lease_until = NULL",
     ],
     "every uploaded version has one audit row": [
-        "INSERT INTO audit_log (workspace_id, action, target, actor, outcome) "
-        "SELECT workspace_id, 'document.upload', id::text, 'x', 'done' FROM documents",
-        "INSERT INTO versions (workspace_id, id, document_id, number, sha256, size_bytes, "
-        "media_type) SELECT workspace_id, gen_random_uuid(), document_id, 9, sha256, 1, 'x' "
-        "FROM versions LIMIT 1",
+        """INSERT INTO audit_log (workspace_id, action, target, actor, outcome)
+        SELECT workspace_id, 'document.upload', id::text, 'x', 'done' FROM documents""",
+        """INSERT INTO versions (workspace_id, id, document_id, number, sha256, size_bytes,
+        media_type) SELECT workspace_id, gen_random_uuid(), document_id, 9, sha256, 1, 'x'
+        FROM versions LIMIT 1""",
     ],
 }
 
@@ -106,22 +107,34 @@ def test_every_invariant_has_a_sabotage() -> None:
     assert set(SABOTAGE) == set(INVARIANTS)
 
 
+class File:
+    """A stored file, which the tests damage."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def write(self, data: bytes) -> None:
+        self._path.write_bytes(data)
+
+    def remove(self) -> None:
+        self._path.unlink()
+
+
 async def test_a_lost_a_changed_and_a_stray_file_are_found(
-    database: Database, blobs: LocalBlobStore, tmp_path: Path
+    database: Database, blobs: LocalBlobStore
 ) -> None:
     made = await add_document(database, A, "a.txt", ["one two"], blobs=blobs)
     sha256 = hashlib.sha256(made.text.encode()).hexdigest()
-    found = await blobs.find_path(sha256)
-    assert found is not None
+    path = await blobs.find_path(sha256)
+    assert path is not None
+    found = File(path)
     stored = "every version's file is stored, with that sha256"
     stray = "every stored file belongs to a version"
-    Path(found).write_bytes(b"other bytes")
+    found.write(b"other bytes")
     assert await broken(database, blobs) == {stored: 1}
-    Path(found).unlink()
+    found.remove()
     assert await broken(database, blobs) == {stored: 1}
-    Path(found).write_bytes(made.text.encode())
+    found.write(made.text.encode())
     assert await broken(database, blobs) == {}
-    (tmp_path / "stray").write_bytes(b"stray")
-    with (tmp_path / "stray").open("rb") as stream:
-        await blobs.add(stream)
+    await blobs.add(io.BytesIO(b"stray"))
     assert await broken(database, blobs) == {stray: 1}

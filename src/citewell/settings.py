@@ -6,10 +6,11 @@ Nested fields join with two underscores: ``CITEWELL_RETRIEVAL__CANDIDATES=200``.
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from citewell.errors import InputError
 
@@ -144,7 +145,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         env_file=".env",
         frozen=True,
-        extra="forbid",
+        extra="ignore",
         hide_input_in_errors=True,
     )
 
@@ -162,8 +163,9 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port of the API; 0 takes a free one."
     )
-    allowed_hosts: tuple[str, ...] = Field(
-        default=("localhost", "127.0.0.1", "[::1]"), description="Host names that requests may use."
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        description="Host names that requests may use, with commas between them.",
     )
     database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
     log: LogSettings = LogSettings()
@@ -174,6 +176,13 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
     jobs: JobSettings = JobSettings()
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, hosts: object) -> object:
+        if not isinstance(hosts, str):
+            return hosts
+        return tuple(host.strip() for host in hosts.split(",") if host.strip())
 
     @field_validator("data", "cache")
     @classmethod
@@ -187,8 +196,15 @@ class Settings(BaseSettings):
         Raises:  InputError – a value is not valid; the message names the variable, never its value.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
+        if unknown := sorted(_given_variables() - known_variables()):
+            raise InputError(
+                f"{unknown[0]} is not a setting. `citewell settings` lists them all; correct it or "
+                "remove it."
+            )
         try:
             return cls(**given)  # pyright: ignore[reportArgumentType]
+        except SettingsError as error:
+            raise InputError(f"A setting cannot be read: {error}.") from error
         except ValidationError as error:
             lines = [
                 f"CITEWELL_{'__'.join(str(part).upper() for part in problem['loc'])}: "
@@ -201,3 +217,24 @@ class Settings(BaseSettings):
     def blobs_folder(self) -> Path:
         """Where uploaded bytes lie."""
         return self.data / "blobs"
+
+
+NOT_SETTINGS = {"CITEWELL_URL"}
+"""Variables of ours that are no settings: the command line's --url."""
+
+
+def known_variables(group: type[BaseModel] = Settings, prefix: str = "CITEWELL_") -> set[str]:
+    """Return the name of every variable that is a setting, or a group of settings as JSON."""
+    names = set(NOT_SETTINGS)
+    for name, field in group.model_fields.items():
+        variable = prefix + name.upper()
+        names.add(variable)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group):
+            names |= known_variables(field.annotation, variable + "__")
+    return names
+
+
+def _given_variables() -> set[str]:
+    """Return our variables in the environment and in ``.env``, so that a misspelt one is seen."""
+    names = {*os.environ, *dotenv_values(".env")}
+    return {name.upper() for name in names if name.upper().startswith("CITEWELL_")}

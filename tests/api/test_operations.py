@@ -97,7 +97,13 @@ async def test_metrics_are_not_swollen_by_strangers(api: Api) -> None:
 
 
 async def test_the_documentation_is_there(api: Api) -> None:
-    assert (await api.client.get("/docs")).status_code == 200
+    page = await api.client.get("/docs")
+    assert page.status_code == 200
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert files
+    for file in files:
+        assert file.startswith("/"), "a browser without the network could not show it"
+        assert (await api.client.get(file)).status_code == 200
     schema = (await api.client.get("/openapi.json")).json()
     assert set(schema["paths"]) >= {
         "/documents/upload", "/documents", "/documents/{document_id}", "/jobs/{job_id}",
@@ -141,7 +147,7 @@ async def test_loopback_hosts_are_served(api: Api, host: str) -> None:
 
 
 async def test_unknown_addresses_and_methods(api: Api) -> None:
-    for path in ("/nowhere", "/", "/documents/x/y/z", "/query/"):
+    for path in ("/nowhere", "/documents/x/y/z", "/query/"):
         require_problem(await api.client.get(path, follow_redirects=True), (404, 405))
     reply = await api.client.put("/documents")
     require_problem(reply, 405, "method_not_allowed")

@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from citewell import __version__
 from citewell.api import collections, documents, health, jobs, query
-from citewell.api.middleware import BodyLimit, RequestRecord
+from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.settings import Settings
 from citewell.wiring import open_services
@@ -26,8 +25,13 @@ Answers from your documents, with the exact span behind every sentence.
 RESPONSES: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
+        400: "The request cannot be read.",
         404: "Unknown here.",
+        409: "The thing is in a state that does not allow this.",
+        413: "The request is larger than this server accepts.",
+        415: "Such a file cannot be read.",
         422: "A value is not valid.",
+        500: "A fault in Citewell; its log has the details under the request's id.",
         503: "PostgreSQL or the broker does not answer.",
     }.items()
 }
@@ -64,6 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(resource.router)
     add_handlers(app)
     app.add_middleware(BodyLimit, most_bytes=settings.upload.max_request_bytes)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     return app

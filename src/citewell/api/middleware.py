@@ -1,5 +1,7 @@
 """Pure ASGI middleware: request id, log line, metrics; and the limit of a body's size."""
 
+import re
+from collections.abc import Collection
 from time import perf_counter
 
 import structlog
@@ -60,6 +62,44 @@ class RequestRecord:
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
             )
+
+
+class HostGuard:
+    """Refuses host names that are not ours, and pages of other sites that post to us.
+
+    Without it a web page could reach a server on loopback through the reader's browser, by a name
+    that resolves to it (DNS rebinding) or by a plain form.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self._app = app
+        self._allowed = {host.lower() for host in allowed}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            refusal = None
+            if not self._is_ours(headers.get("host", "")):
+                refusal = problem_response(
+                    400,
+                    "unknown_host",
+                    "This server does not go by that host name. Use 127.0.0.1, or add the name to "
+                    "CITEWELL_ALLOWED_HOSTS.",
+                )
+            elif origin and not self._is_ours(origin.partition("://")[2]):
+                refusal = problem_response(
+                    403, "foreign_origin", "Pages of other sites may not call this server."
+                )
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_ours(self, authority: str) -> bool:
+        host = re.sub(r":\d+$", "", authority).lower()
+        return "*" in self._allowed or host in self._allowed
 
 
 class _BodyTooLargeError(Exception):

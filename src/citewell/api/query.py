@@ -167,6 +167,7 @@ async def _keep(services: Services, workspace_id: WorkspaceId, answer: Answer) -
             answer.answer_id,
             answer.question,
             answer.refused,
+            sorted({source.document_id for source in answer.sources}),
             reply.model_dump(mode="json"),
         )
     return reply

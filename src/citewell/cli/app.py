@@ -4,10 +4,12 @@ Exit codes: 0 done · 1 it failed, and stderr says why · 2 the command line is 
 """
 
 import sys
+from typing import Annotated
 
 import httpx
 import typer
 
+from citewell import __version__
 from citewell.cli import answers, collections, demo, files, operate, serve
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
@@ -20,6 +22,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"citewell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Answers from your documents, with the exact span behind every sentence."""
+
+
 app.command("up", rich_help_panel="Run")(serve.up)
 app.command("demo", rich_help_panel="Run")(demo.demo)
 app.command("api", rich_help_panel="Run")(serve.api)

@@ -29,8 +29,15 @@ def settings_rows(group: BaseModel, prefix: str = "CITEWELL_") -> Iterator[tuple
         if isinstance(value, BaseModel):
             yield from settings_rows(value, f"{prefix}{name.upper()}__")
             continue
-        shown = "(set)" if isinstance(value, SecretStr) else "" if value is None else str(value)
-        yield f"{prefix}{name.upper()}", shown, field.description or ""
+        yield f"{prefix}{name.upper()}", _shown(value), field.description or ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(set)"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
+    return "" if value is None else str(value)
 
 
 def settings(data: DataOption = None, as_json: JsonOption = False) -> None:

@@ -1,6 +1,8 @@
 """citewell up, api, worker, migrate: the processes."""
 
 import asyncio
+import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ from citewell.cli.stack import (
     require_loopback,
     supervised_worker,
 )
-from citewell.settings import Settings
+from citewell.settings import Settings, default_data_folder
 from citewell.telemetry import configure_logging
 
 HostOption = Annotated[
@@ -80,16 +82,18 @@ def _authority(host: str, port: int) -> str:
 
 
 def _welcome(settings: Settings, url: str) -> None:
+    command = "citewell" if shutil.which("citewell") else sys.argv[0]
+    option = "" if settings.data == default_data_folder() else f" --data {settings.data}"
     console.print(
         f"""
 [bold]Citewell serves {url}[/bold]   data: {settings.data}
 
 Try next, in another terminal:
-  citewell ingest examples/                      add documents (any folder of yours)
-  citewell ask "Who built the first pendulum clock?"
+  {command} ingest FOLDER{option}
+  {command} ask "A question about what is in it?"{option}
   curl -F files=@report.pdf {url}/documents/upload
-  curl {url}/query --json '{{"question": "What is in the report?"}}'
-  {url}/docs                     every address, with examples
+  curl -X POST --get --data-urlencode "q=What is in the report?" {url}/query
+  {url}/docs   every address, with examples
 
 Ctrl-C stops everything.
 """

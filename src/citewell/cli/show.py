@@ -21,7 +21,7 @@ def place_of(item: dict[str, Any]) -> str:
     if item["section"]:
         title = item.get("section_title") or ""
         numbered = item["section"] != title
-        parts.append(f"§{item['section']} {title}".strip() if numbered else f"“{title}”")
+        parts.append(f"§{item['section']} “{title}”" if numbered else f"“{title}”")
     if item["page"]:
         parts.append(f"page {item['page']}")
     return ", ".join(parts)

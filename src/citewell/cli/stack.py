@@ -18,7 +18,7 @@ import uvicorn
 
 from citewell import embedded
 from citewell.errors import AccessError, Conflict, Unavailable
-from citewell.records.jobs import expire_leases
+from citewell.records.jobs import forget_workers
 from citewell.records.schema import migrate
 from citewell.records.session import Database
 from citewell.settings import Settings
@@ -59,7 +59,7 @@ async def _prepare_database(settings: Settings, *, alone: bool) -> None:
         database = Database(settings.database_url.get_secret_value(), 2)
         try:
             async with database.system_transaction() as connection:
-                await expire_leases(connection)
+                await forget_workers(connection)
         finally:
             await database.close()
 

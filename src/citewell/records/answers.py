@@ -1,11 +1,12 @@
 """Answers that were given: their manifests, kept so that each can be looked up and replayed."""
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.domain import AnswerId, Json, WorkspaceId
+from citewell.domain import AnswerId, DocumentId, Json, WorkspaceId
 from citewell.errors import NotFound
 
 
@@ -15,20 +16,25 @@ async def add_answer(
     answer_id: AnswerId,
     question: str,
     refused: bool,
+    document_ids: Sequence[DocumentId],
     result: Json,
 ) -> None:
-    """Store one answer as it was sent."""
+    """Store one answer as it was sent, unless a document in it was deleted meanwhile."""
     await connection.execute(text("SET LOCAL synchronous_commit = off"))
     await connection.execute(
         text(
-            "INSERT INTO answers (workspace_id, id, question, refused, result) "
-            "VALUES (:workspace, :id, :question, :refused, CAST(:result AS jsonb))"
+            "INSERT INTO answers (workspace_id, id, question, refused, document_ids, result) "
+            "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
+            "CAST(:result AS jsonb) WHERE (SELECT count(*) FROM documents "
+            "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[]))) "
+            "= cardinality(CAST(:documents AS uuid[]))"
         ),
         {
             "workspace": workspace_id,
             "id": answer_id,
             "question": question,
             "refused": refused,
+            "documents": list(document_ids),
             "result": json.dumps(result),
         },
     )
@@ -48,6 +54,19 @@ async def get_answer(
     if found is None:
         raise NotFound("There is no answer with that id. Answers are removed after some days.")
     return found
+
+
+async def remove_answers_from(
+    connection: AsyncConnection, workspace_id: WorkspaceId, document_ids: Sequence[DocumentId]
+) -> None:
+    """Remove the answers that hold text of these documents: deleted means gone there too."""
+    await connection.execute(
+        text(
+            "DELETE FROM answers WHERE workspace_id = :workspace "
+            "AND document_ids && CAST(:documents AS uuid[])"
+        ),
+        {"workspace": workspace_id, "documents": list(document_ids)},
+    )
 
 
 async def remove_old_answers(connection: AsyncConnection, keep_days: int) -> int:

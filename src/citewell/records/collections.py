@@ -7,8 +7,9 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.domain import DEFAULT_COLLECTION, CollectionId, WorkspaceId
+from citewell.domain import DEFAULT_COLLECTION, CollectionId, DocumentId, WorkspaceId
 from citewell.errors import Conflict, NotFound
+from citewell.records.answers import remove_answers_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,14 @@ async def remove_collection(
         ),
         values,
     )
+    documents = await connection.scalars(
+        text(
+            "SELECT id FROM documents "
+            "WHERE workspace_id = :workspace AND collection_id = :collection"
+        ),
+        values,
+    )
+    await remove_answers_from(connection, workspace_id, [DocumentId(row) for row in documents])
     await connection.execute(
         text("DELETE FROM collections WHERE workspace_id = :workspace AND id = :collection"),
         values,

@@ -19,6 +19,7 @@ from citewell.domain import (
     WorkspaceId,
 )
 from citewell.errors import NotFound
+from citewell.records.answers import remove_answers_from
 from citewell.records.paging import Page, decode_cursor, page_of
 
 
@@ -289,6 +290,7 @@ async def remove_document(
         ),
         values,
     )
+    await remove_answers_from(connection, workspace_id, [document_id])
     await connection.execute(
         text("DELETE FROM documents WHERE workspace_id = :workspace AND id = :document"), values
     )

@@ -199,9 +199,15 @@ async def mark_sent(
     )
 
 
-async def expire_leases(connection: AsyncConnection) -> None:
-    """End every lease, because no worker can be left; needs a system transaction."""
+async def forget_workers(connection: AsyncConnection) -> None:
+    """End every lease and unsend every message: no worker and no broker's memory can be left.
+
+    Needs a system transaction.
+    """
     await connection.execute(text("UPDATE jobs SET lease_until = now() WHERE status = 'running'"))
+    await connection.execute(
+        text("UPDATE jobs SET sent_at = NULL, run_after = now() WHERE status = 'queued'")
+    )
 
 
 async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int:

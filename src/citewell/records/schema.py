@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from citewell.errors import Unavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+log = structlog.get_logger(__name__)
 
 HEAD = "0001"
 """The newest revision; a test compares it with the migrations folder."""
@@ -24,16 +27,23 @@ async def migrate(engine: AsyncEngine) -> bool:
 
     Raises:  Unavailable – the database lacks pgvector, or the role may not create what is needed.
     """
-    async with engine.connect() as connection:
-        if await connection.run_sync(_current) == HEAD:
-            return False
     try:
+        async with engine.connect() as connection:
+            if await connection.run_sync(_current) == HEAD:
+                return False
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
-    except ProgrammingError as error:
+    except (OperationalError, InterfaceError) as error:
         raise Unavailable(
-            "The database could not be migrated. Its user needs CREATEROLE and the right to "
-            "create the extension vector (pgvector 0.8.4 or newer); the log has the reason."
+            "The database does not answer, or does not let this user in. Check "
+            "CITEWELL_DATABASE_URL."
+        ) from error
+    except DBAPIError as error:
+        log.error("migration failed", reason=str(error.orig))  # noqa: TRY400 - no trace is needed
+        raise Unavailable(
+            "The database could not be migrated; the line above says why. It needs the encoding "
+            "UTF8, a user with CREATEROLE that owns it, and the extension vector (pgvector 0.8.4 "
+            "or newer), which a superuser creates once with CREATE EXTENSION vector."
         ) from error
 
 

@@ -255,6 +255,7 @@ answers = Table(
     Column("id", Uuid, nullable=False),
     Column("question", Text, nullable=False),
     Column("refused", Boolean, nullable=False),
+    Column("document_ids", ARRAY(Uuid), nullable=False),
     _json("result"),
     _created(),
     PrimaryKeyConstraint("workspace_id", "id"),

@@ -67,6 +67,10 @@ AND a.target = d.id::text)
 }
 
 
+UPLOAD_SECONDS = 300.0
+"""A younger file may belong to an upload whose transaction is still to come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One invariant and how many rows or files break it."""
@@ -84,7 +88,7 @@ async def verify(database: Database, blobs: BlobStore) -> list[Check]:
             checks.append(Check(invariant, breaches or 0))
         hashes = list(await connection.scalars(text("SELECT DISTINCT sha256 FROM versions")))
     wrong = sum([await _is_wrong(blobs, sha256) for sha256 in hashes])
-    orphans = set(await blobs.list_hashes(older_than_seconds=0)) - set(hashes)
+    orphans = set(await blobs.list_hashes(UPLOAD_SECONDS)) - set(hashes)
     checks.append(Check("every version's file is stored, with that sha256", wrong))
     checks.append(Check("every stored file belongs to a version", len(orphans)))
     return checks

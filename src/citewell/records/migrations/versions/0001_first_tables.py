@@ -180,6 +180,7 @@ CREATE TABLE answers (
     id uuid NOT NULL,
     question text NOT NULL,
     refused boolean NOT NULL,
+    document_ids uuid[] NOT NULL,
     result jsonb NOT NULL DEFAULT '{}'::jsonb,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_answers PRIMARY KEY (workspace_id, id)

@@ -8,7 +8,7 @@ from citewell.records.documents import remove_document
 from citewell.records.jobs import (
     Claim,
     JobRow,
-    expire_leases,
+    forget_workers,
     finish_job,
     get_job,
     list_jobs,
@@ -207,7 +207,7 @@ async def test_a_job_that_is_handed_back_costs_no_try(database: Database) -> Non
 async def test_after_a_crash_every_lease_is_over(database: Database) -> None:
     held = await held_job(database)
     async with database.system_transaction() as connection:
-        await expire_leases(connection)
+        await forget_workers(connection)
     async with database.system_transaction() as connection:
         assert await requeue_expired(connection, 5) == 1
     assert (await job(database, held.job_id)).status == "queued"

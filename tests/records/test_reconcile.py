@@ -115,7 +115,7 @@ async def test_old_answers_are_removed(database: Database, reconciler: Reconcile
     async with database.transaction(A) as connection:
         for number, days in ((1, 29), (2, 31)):
             answer_id = AnswerId(UUID(int=number))
-            await add_answer(connection, A, answer_id, "Q?", False, {})
+            await add_answer(connection, A, answer_id, "Q?", False, [], {})
             await connection.execute(
                 text(
                     "UPDATE answers SET created_at = now() - make_interval(days => :d) "

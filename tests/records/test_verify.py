@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,10 @@ class File:
     def remove(self) -> None:
         self._path.unlink()
 
+    def age(self, seconds: float) -> None:
+        written = self._path.stat().st_mtime - seconds
+        os.utime(self._path, (written, written))
+
 
 async def test_a_lost_a_changed_and_a_stray_file_are_found(
     database: Database, blobs: LocalBlobStore
@@ -136,5 +141,7 @@ async def test_a_lost_a_changed_and_a_stray_file_are_found(
     assert await broken(database, blobs) == {stored: 1}
     found.write(made.text.encode())
     assert await broken(database, blobs) == {}
-    await blobs.add(io.BytesIO(b"stray"))
+    added, _ = await blobs.add(io.BytesIO(b"stray"))
+    assert await broken(database, blobs) == {}
+    File(str(await blobs.find_path(added))).age(600)
     assert await broken(database, blobs) == {stray: 1}

@@ -21,7 +21,9 @@ async def other(database: Database) -> WorkspaceId:
     workspace_id = await add_workspace(database)
     await add_document(database, workspace_id, "secret.txt", ["the secret recipe", "and more"])
     async with database.transaction(workspace_id) as connection:
-        await add_answer(connection, workspace_id, AnswerId(workspace_id), "Q?", False, {"a": 1})
+        await add_answer(
+            connection, workspace_id, AnswerId(workspace_id), "Q?", False, [], {"a": 1}
+        )
     return workspace_id
 
 
@@ -89,7 +91,7 @@ async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
 ) -> None:
     await add_document(database, A, "own.txt", ["our own text"])
     async with database.transaction(A) as connection:
-        await add_answer(connection, A, AnswerId(A), "Q?", False, {})
+        await add_answer(connection, A, AnswerId(A), "Q?", False, [], {})
     async with database.transaction(A) as connection:
         await connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
         gone = await connection.execute(

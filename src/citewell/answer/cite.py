@@ -20,9 +20,9 @@ class Citer:
         """Return the sentence with its citations, or None when it does not check."""
         if not draft.quotes or not all(self._is_inside(quote) for quote in draft.quotes):
             return None
-        citations = tuple(self._citation(quote) for quote in draft.quotes)
-        if not _is_quoted(draft.text, citations):
+        if not _is_made_of(draft.text, [self._quoted(quote) for quote in draft.quotes]):
             return None
+        citations = tuple(self._citation(quote) for quote in draft.quotes)
         markers = " ".join(dict.fromkeys(citation.marker for citation in citations))
         return AnswerSentence(f"{draft.text.strip()} {markers}", citations)
 
@@ -31,6 +31,10 @@ class Citer:
             return False
         source = self._evidence[quote.index]
         return source.start <= quote.start < quote.end <= source.end
+
+    def _quoted(self, quote: Quote) -> str:
+        source = self._evidence[quote.index]
+        return source.text[quote.start - source.start : quote.end - source.start]
 
     def _citation(self, quote: Quote) -> Citation:
         source = self._evidence[quote.index]
@@ -42,7 +46,7 @@ class Citer:
             chunk_id=source.chunk_id,
             start=quote.start,
             end=quote.end,
-            quote=source.text[quote.start - source.start : quote.end - source.start],
+            quote=self._quoted(quote),
             page=source.page,
             section=source.section,
             section_title=source.section_title,
@@ -55,7 +59,6 @@ class Citer:
         return f"[{self._numbers.setdefault(source.chunk_id, len(self._numbers) + 1)}]"
 
 
-def _is_quoted(sentence: str, citations: Sequence[Citation]) -> bool:
-    """Tell whether the sentence is made of its quotes, white space aside."""
-    quoted = " ".join(" ".join(citation.quote for citation in citations).split())
-    return " ".join(sentence.split()) == quoted
+def _is_made_of(sentence: str, quotes: Sequence[str]) -> bool:
+    """Tell whether the sentence is its quotes and nothing else, white space aside."""
+    return sentence.split() == " ".join(quotes).split()

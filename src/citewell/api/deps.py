@@ -1,6 +1,7 @@
 """What handlers share: the open services, the caller's workspace, ids and names in paths."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
@@ -59,14 +60,37 @@ def version_id(
     return None if version_id is None else VersionId(_uuid(version_id))
 
 
-def without_nul(value: str) -> str:
-    """Refuse NUL, which PostgreSQL's text cannot hold."""
+def storable(value: str) -> str:
+    """Refuse what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid Unicode, without lone surrogates") from error
     return value
 
 
-CleanText = Annotated[str, AfterValidator(without_nul)]
+def storable_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse an object that JSON or PostgreSQL cannot hold, in any of its depths."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            storable(item)
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(item, list):
+            waiting += item
+    return value
+
+
+CleanText = Annotated[str, AfterValidator(storable)]
+CleanJson = Annotated[dict[str, Any], AfterValidator(storable_json)]
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),

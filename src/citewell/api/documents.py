@@ -1,7 +1,7 @@
 """/documents: upload, list, look into, delete."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import PlainTextResponse
@@ -16,6 +16,7 @@ from citewell.api.deps import (
     ServicesDep,
     VersionIdDep,
     WorkspaceDep,
+    storable_json,
 )
 from citewell.api.uploads import accept_files
 from citewell.domain import DEFAULT_COLLECTION
@@ -138,14 +139,16 @@ def _read_metadata(written: str | None) -> dict[str, Any] | None:
         raise Unprocessable("metadata is too long. Send at most 100,000 characters.")
     try:
         metadata = json.loads(written)
-        json.dumps(metadata, allow_nan=False).encode()
-        json.dumps(metadata, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Unprocessable(
             'metadata is not valid JSON. Send an object such as {"author": "Huygens"}.'
         ) from error
     if not isinstance(metadata, dict):
         raise Unprocessable('metadata must be a JSON object, such as {"author": "Huygens"}.')
-    if "\\u0000" in json.dumps(metadata):
-        raise Unprocessable("metadata must not contain NUL characters.")
-    return metadata  # pyright: ignore[reportUnknownVariableType]
+    try:
+        return storable_json(cast("dict[str, Any]", metadata))
+    except ValueError as error:
+        raise Unprocessable(
+            "metadata holds a value that cannot be kept: NUL, NaN, a lone "
+            "surrogate, or too deep a nesting. Take it out."
+        ) from error

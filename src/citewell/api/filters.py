@@ -1,6 +1,5 @@
 """Read a request's filters into a scope."""
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -36,15 +35,8 @@ async def read_scope(
         collection_id=collection_id,
         document_ids=None if ids is None else tuple(_document_id(value) for value in ids),
         document_names=None if names is None else tuple(names),
-        metadata=_checked({**given, **metadata}),
+        metadata={**given, **metadata},
     )
-
-
-def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
-    written = json.dumps(metadata)
-    if "\\u0000" in written:
-        raise Unprocessable("filters must not contain NUL characters.")
-    return metadata
 
 
 def _choices(value: Any, name: str) -> list[str] | None:
@@ -53,8 +45,6 @@ def _choices(value: Any, name: str) -> list[str] | None:
     choices: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
     if len(choices) > MOST_CHOICES or not all(isinstance(item, str) for item in choices):
         raise Unprocessable(f"filters.{name} must be a text or a list of at most 1000 texts.")
-    if any("\0" in item for item in choices):
-        raise Unprocessable("filters must not contain NUL characters.")
     return choices
 
 

@@ -1,5 +1,6 @@
 """Pure ASGI middleware: request id, log line, metrics; and the limit of a body's size."""
 
+import contextlib
 import re
 from collections.abc import Collection
 from time import perf_counter
@@ -134,14 +135,15 @@ class BodyLimit:
 
         async def watched_send(message: Message) -> None:
             nonlocal answered
-            answered = True
-            await send(message)
+            if answered or read <= self._most_bytes:
+                answered = True
+                await send(message)
 
-        try:
+        # The framework turns the error into a reply of its own, which watched_send holds back.
+        with contextlib.suppress(_BodyTooLargeError):
             await self._app(scope, counted_receive, watched_send)
-        except _BodyTooLargeError:
-            if not answered:
-                await self._refuse(scope, receive, send)
+        if read > self._most_bytes and not answered:
+            await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = problem_response(

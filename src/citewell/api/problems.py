@@ -77,14 +77,16 @@ def add_handlers(app: FastAPI) -> None:
         )
 
 
-def unexpected_response(error: Exception) -> JSONResponse:
-    """Answer a bug: it is logged with the request's id, and the id is all that the caller sees."""
+def unexpected_body(error: Exception) -> dict[str, Any]:
+    """Log a bug with the request's id, which is all that the caller sees of it."""
     log.error("unexpected error", exc_info=error)
-    return problem_response(
-        500,
-        "internal",
-        f"Something went wrong in Citewell. Its log has the details under {request_id()}.",
-    )
+    detail = f"Something went wrong in Citewell. Its log has the details under {request_id()}."
+    return problem_body(500, "internal", detail)
+
+
+def unexpected_response(error: Exception) -> JSONResponse:
+    """Answer a bug."""
+    return JSONResponse(unexpected_body(error), 500, media_type="application/problem+json")
 
 
 def _describe(problem: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from citewell.answer.pipeline import Question
 from citewell.api import schemas
 from citewell.api.deps import AnswerIdDep, CleanText, ServicesDep, WorkspaceDep
 from citewell.api.filters import read_scope
-from citewell.api.problems import problem_body
+from citewell.api.problems import problem_body, unexpected_body
 from citewell.domain import (
     Answer,
     AnswerEvent,
@@ -135,6 +135,8 @@ async def _events(
     except CitewellError as error:
         problem = problem_body(error.status, error.reason, error.message)
         yield ServerSentEvent(json.dumps(problem), event="error")
+    except Exception as error:  # noqa: BLE001 - a door: the reply has begun, so the bug is told inside the stream
+        yield ServerSentEvent(json.dumps(unexpected_body(error)), event="error")
 
 
 async def _wire(

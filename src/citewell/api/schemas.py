@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from citewell.api.deps import CleanText, CollectionName
+from citewell.api.deps import CleanJson, CleanText, CollectionName
 from citewell.domain import JobStatus
 
 Mode = Literal["standard"]
@@ -168,7 +168,7 @@ class SearchRequest(Request):
     query: CleanText = Field(min_length=1, max_length=4000, examples=["pendulum clock"])
     limit: int = Field(10, ge=1, le=200)
     collection: CollectionName | None = None
-    filters: dict[CleanText, Any] | None = Field(None, examples=[{"document_name": "book.html"}])
+    filters: CleanJson | None = Field(None, examples=[{"document_name": "book.html"}])
 
 
 class SearchReply(Wire):
@@ -185,7 +185,7 @@ class QueryRequest(Request):
     mode: Mode = "standard"
     limit: int | None = Field(None, ge=1, le=50, description="Most evidence chunks.")
     collection: CollectionName | None = None
-    filters: dict[CleanText, Any] | None = None
+    filters: CleanJson | None = None
     session_id: None = Field(None, description="Sessions are not there yet; leave it empty.")
 
     @model_validator(mode="before")

@@ -1,6 +1,7 @@
 """Take uploaded files in: check name, size and kind; store; register; tell the workers."""
 
 import asyncio
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ def clean_name(name: str) -> str:
         if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     )
     parts = [part.strip() for part in unicodedata.normalize("NFC", visible).split("/")]
+    if re.fullmatch(r"[A-Za-z]:", parts[0]):
+        parts = parts[1:]
     return "/".join(part for part in parts if part not in {"", ".", ".."})
 
 

@@ -23,6 +23,7 @@ from citewell.domain import (
 )
 from citewell.errors import LeaseLost
 from citewell.ports import Vectors
+from citewell.records.lexical import searchable
 
 CHUNKER_VERSION = 1
 """Raised when the same text would be cut differently: it is part of every chunk's id."""
@@ -179,12 +180,12 @@ WITH new AS (
         CAST(:ends AS integer[]), CAST(:texts AS text[]), CAST(:contexts AS text[]),
         CAST(:sections AS integer[]), CAST(:pages AS integer[]), CAST(:tokens AS integer[]))
         AS t (id, ordinal, start, stop, body, context, section, page, tokens)
-    RETURNING id, text, context
 ), terms AS (
     INSERT INTO chunk_terms (workspace_id, chunk_id, collection_id, document_id, keys, bm25)
     SELECT :workspace, id, :collection, :document,
         citewell_term_keys(CAST(:collection AS uuid), words), citewell_bm25(words)
-    FROM (SELECT id, to_tsvector('english', context || ' ' || text) AS words FROM new) w
+    FROM (SELECT id, to_tsvector('english', words) AS words
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:words AS text[])) AS t (id, words)) w
 )
 INSERT INTO vectors_384 (workspace_id, chunk_id, collection_id, document_id, model, embedding)
 SELECT :workspace, id, :collection, :document, :model, CAST(vector AS halfvec(384))
@@ -212,6 +213,7 @@ async def _insert_chunks(
                 "ends": [chunk.end for chunk in batch],
                 "texts": [chunk.text for chunk in batch],
                 "contexts": [chunk.context for chunk in batch],
+                "words": [searchable(f"{chunk.context} {chunk.text}") for chunk in batch],
                 "sections": [chunk.section for chunk in batch],
                 "pages": [chunk.page for chunk in batch],
                 "tokens": [chunk.tokens for chunk in batch],

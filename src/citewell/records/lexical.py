@@ -8,6 +8,7 @@ Source: Robertson, Zaragoza, The Probabilistic Relevance Framework, 2009.
 """
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,33 @@ SMALL_POSTING_BUDGET = 2_000
 LARGE_POSTING_BUDGET = 5_000
 LARGE_FROM_CHUNKS = 100_000
 """Candidates read from the index before scoring; measured: overlap with full BM25 0.92 and 0.97."""
+
+
+class _WordsOnly(dict[int, str]):
+    """Maps each character that parts words to a space; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char in "’ʼ":
+            shown = "'"
+        elif code < 128 or unicodedata.category(char)[0] not in "CPSZ":
+            shown = char
+        else:
+            shown = " "
+        self[code] = shown
+        return shown
+
+
+_words_only = _WordsOnly()
+
+
+def searchable(text: str) -> str:
+    """Prepare text for PostgreSQL's parser, the same for chunks and questions.
+
+    Under the collation C.UTF-8 the parser takes every character beyond ASCII for a letter, so that
+    “clock” in curly quotes would be another word than clock: punctuation becomes a space here.
+    """
+    return unicodedata.normalize("NFKC", text).translate(_words_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +122,7 @@ async def _read_terms(
         ),
         {
             "workspace": workspace_id,
-            "question": question,
+            "question": searchable(question),
             "collections": space.collection_ids,
         },
     )

@@ -13,7 +13,7 @@ from citewell.records.session import Database
 QUOTED = """
 SELECT count(*) FROM chunks c JOIN versions v
 ON v.workspace_id = c.workspace_id AND v.id = c.version_id
-WHERE c.text <> substring(v.text FROM c.start + 1 FOR c.end - c.start)
+WHERE c.text IS DISTINCT FROM substring(v.text FROM c.start + 1 FOR c.end - c.start)
 """
 
 INVARIANTS = {
@@ -56,7 +56,8 @@ SELECT count(*) FROM jobs WHERE status IN ('failed', 'cancelled')
 AND (reason IS NULL OR message IS NULL)
 """,
     "no running job is without a living lease": """
-SELECT count(*) FROM jobs WHERE status = 'running' AND lease_until < now() - interval '2 minutes'
+SELECT count(*) FROM jobs WHERE status = 'running'
+AND (lease_until IS NULL OR lease_until < now() - interval '2 minutes')
 """,
     "every uploaded version has one audit row": """
 SELECT count(*) FROM documents d WHERE (SELECT count(*) FROM versions v

@@ -99,10 +99,11 @@ async def test_deleting_a_document_takes_all_of_it(fresh: Api) -> None:
     gone = await fresh.add("gone.txt", "The zymurgist brews ale in Leiden.")
     twin = await fresh.add("twin.txt", "The sundial needs the sun.")
     place = f"/documents/{gone['document_id']}"
-    assert "Leiden" in (await fresh.ask("Where does the zymurgist brew ale?"))["answer"]
+    answer = await fresh.ask("Where does the zymurgist brew ale?")
+    assert "Leiden" in answer["answer"]
     deleted = await fresh.client.delete(place)
     assert (deleted.status_code, deleted.content) == (204, b"")
-    for path in (place, f"{place}/text", f"{place}/chunks"):
+    for path in (place, f"{place}/text", f"{place}/chunks", f"/answers/{answer['answer_id']}"):
         require_problem(await fresh.client.get(path), 404)
     require_problem(await fresh.client.delete(place), 404)
     found = await fresh.client.post("/search", json={"query": "zymurgist ale Leiden"})

@@ -8,8 +8,8 @@ from citewell.records.documents import remove_document
 from citewell.records.jobs import (
     Claim,
     JobRow,
-    forget_workers,
     finish_job,
+    forget_workers,
     get_job,
     list_jobs,
     list_unsent,

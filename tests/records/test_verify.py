@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,9 @@ class File:
 
     def write(self, data: bytes) -> None:
         self._path.write_bytes(data)
+
+    def age(self, seconds: float) -> None:
+        os.utime(self._path, (0, time.time() - seconds))
 
     def remove(self) -> None:
         self._path.unlink()

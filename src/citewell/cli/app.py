@@ -13,6 +13,7 @@ from citewell import __version__
 from citewell.cli import answers, collections, demo, files, operate, serve
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
+from citewell.telemetry import configure_logging
 
 app = typer.Typer(
     name="citewell",
@@ -38,6 +39,7 @@ def _options(
     ] = False,
 ) -> None:
     """Answers from your documents, with the exact span behind every sentence."""
+    configure_logging("error", "plain")
 
 
 app.command("up", rich_help_panel="Run")(serve.up)

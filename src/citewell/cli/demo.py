@@ -20,7 +20,6 @@ from citewell.cli.options import load_settings
 from citewell.cli.show import console, show_answer, show_error
 from citewell.cli.stack import open_stack
 from citewell.errors import CitewellError, InputError
-from citewell.telemetry import configure_logging
 
 QUESTIONS_FILE = "questions.jsonl"
 
@@ -35,7 +34,6 @@ def demo(
     questions = [item for item in read_questions(folder) if item["demo"]]
     with temporary_data() as data:
         settings = load_settings(data)
-        configure_logging("error", settings.log.format)
         started = time.monotonic()
         console.print("Starting PostgreSQL, Valkey, a worker and the API …")
         with open_stack(settings, worker=True) as stack:

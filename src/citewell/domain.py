@@ -4,6 +4,7 @@ Offsets are Unicode code points in a version's canonical text; a span is ``[star
 Scores compare only within one call. Pages count from 1.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
@@ -118,6 +119,7 @@ class LegResult:
 class Candidate:
     """A chunk that was found, with the place it comes from and its scores per leg.
 
+    ``page`` is where the chunk begins, ``page_breaks`` the offsets inside it where a page begins;
     ``section_number`` is its section's, or that of the nearest numbered section around it.
     """
 
@@ -136,8 +138,13 @@ class Candidate:
     section_path: tuple[str, ...]
     anchor: str | None
     metadata: Json
+    page_breaks: tuple[int, ...] = ()
     score: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def page_at(self, offset: int) -> int | None:
+        """Return the page that an offset inside the chunk lies on."""
+        return None if self.page is None else self.page + bisect_right(self.page_breaks, offset)
 
     @property
     def section(self) -> str | None:

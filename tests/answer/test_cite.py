@@ -152,3 +152,12 @@ def test_a_section_without_a_number_is_named_by_its_title() -> None:
     cited = Citer([unnamed]).cite(draft("It kept time.", quote("It kept time.")))
     assert cited is not None
     assert cited.citations[0].section is None
+
+
+@pytest.mark.parametrize(("part", "page"), [("The pendulum", 3), ("kept", 4)])
+def test_the_page_is_the_one_that_the_quote_begins_on(part: str, page: int) -> None:
+    text = "The pendulum was long. It kept time."
+    broken = replace(source(3, text), page_breaks=(START + text.index("It kept"),))
+    cited = Citer([broken]).cite(draft(part, quote(part, text=text)))
+    assert cited is not None
+    assert cited.citations[0].page == page

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -117,9 +116,6 @@ class File:
 
     def write(self, data: bytes) -> None:
         self._path.write_bytes(data)
-
-    def age(self, seconds: float) -> None:
-        os.utime(self._path, (0, time.time() - seconds))
 
     def remove(self) -> None:
         self._path.unlink()

@@ -47,7 +47,7 @@ class Citer:
             start=quote.start,
             end=quote.end,
             quote=self._quoted(quote),
-            page=source.page,
+            page=source.page_at(quote.start),
             section=source.section,
             section_title=source.section_title,
             anchor=source.anchor,

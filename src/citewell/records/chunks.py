@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -173,13 +174,14 @@ def _section_values(sections: Sequence[Section]) -> list[dict[str, object]]:
 INSERT_CHUNKS = """
 WITH new AS (
     INSERT INTO chunks (workspace_id, id, collection_id, document_id, version_id, ordinal, start,
-        "end", text, context, section, page, tokens)
+        "end", text, context, section, page, page_breaks, tokens)
     SELECT :workspace, id, :collection, :document, :version, ordinal, start, stop, body, context,
-        section, page, tokens
+        section, page, CAST(breaks AS integer[]), tokens
     FROM unnest(CAST(:ids AS uuid[]), CAST(:ordinals AS integer[]), CAST(:starts AS integer[]),
         CAST(:ends AS integer[]), CAST(:texts AS text[]), CAST(:contexts AS text[]),
-        CAST(:sections AS integer[]), CAST(:pages AS integer[]), CAST(:tokens AS integer[]))
-        AS t (id, ordinal, start, stop, body, context, section, page, tokens)
+        CAST(:sections AS integer[]), CAST(:pages AS integer[]), CAST(:breaks AS text[]),
+        CAST(:tokens AS integer[]))
+        AS t (id, ordinal, start, stop, body, context, section, page, breaks, tokens)
 ), terms AS (
     INSERT INTO chunk_terms (workspace_id, chunk_id, collection_id, document_id, keys, bm25)
     SELECT :workspace, id, :collection, :document,
@@ -216,10 +218,19 @@ async def _insert_chunks(
                 "words": [searchable(f"{chunk.context} {chunk.text}") for chunk in batch],
                 "sections": [chunk.section for chunk in batch],
                 "pages": [chunk.page for chunk in batch],
+                "breaks": [
+                    _breaks_inside(chunk, publication.parsed.page_starts) for chunk in batch
+                ],
                 "tokens": [chunk.tokens for chunk in batch],
                 "vectors": [vector_literal(row) for row in vectors],
             },
         )
+
+
+def _breaks_inside(chunk: Chunk, page_starts: Sequence[int]) -> str:
+    """Write the offsets inside a chunk at which a page begins, as an array literal."""
+    first, last = bisect_right(page_starts, chunk.start), bisect_left(page_starts, chunk.end)
+    return "{" + ",".join(map(str, page_starts[first:last])) + "}"
 
 
 def vector_literal(vector: Vectors) -> str:
@@ -229,7 +240,8 @@ def vector_literal(vector: Vectors) -> str:
 
 SELECT_CHUNKS = """
 SELECT c.id, c.document_id, d.name, v.title, c.version_id, c.ordinal, c.text, c.start, c.end,
-       c.page, s.cited_number, s.title AS section_title, s.path, s.anchor, v.metadata || d.metadata
+       c.page, c.page_breaks, s.cited_number, s.title AS section_title, s.path, s.anchor,
+       v.metadata || d.metadata
 FROM chunks c
 JOIN documents d ON d.workspace_id = c.workspace_id AND d.id = c.document_id
 JOIN versions v ON v.workspace_id = c.workspace_id AND v.id = c.version_id
@@ -241,9 +253,10 @@ WHERE c.workspace_id = :workspace
 
 def _candidate(row: Row[Any]) -> Candidate:
     values = tuple(row)
-    number, title, path, anchor, metadata = values[-5:]
+    breaks, number, title, path, anchor, metadata = values[-6:]
     return Candidate(
-        *values[:-5],
+        *values[:-6],
+        page_breaks=tuple(breaks),
         section_number=number,
         section_title=title or None,
         section_path=tuple(path or ()),

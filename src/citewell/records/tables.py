@@ -159,6 +159,7 @@ chunks = Table(
     Column("context", Text, nullable=False),
     Column("section", Integer),
     Column("page", Integer),
+    Column("page_breaks", ARRAY(Integer), nullable=False),
     Column("tokens", Integer, nullable=False),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "version_id", "ordinal"),

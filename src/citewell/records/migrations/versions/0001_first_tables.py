@@ -99,6 +99,7 @@ CREATE TABLE chunks (
     context text NOT NULL,
     section integer,
     page integer,
+    page_breaks integer[] NOT NULL,
     tokens integer NOT NULL,
     CONSTRAINT pk_chunks PRIMARY KEY (workspace_id, id),
     CONSTRAINT uq_chunks_workspace_id_version_id_ordinal

@@ -25,8 +25,9 @@ TABLES = sorted(name for name in metadata.tables if name != "workspaces")
 
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
-BROAD_EXCEPT = {"worker.py", "api/middleware.py", "api/query.py", "ingest/sandbox_child.py"}
-ENVIRONMENT = {"settings.py", "cli/stack.py", "ingest/sandbox.py", "ingest/sandbox_child.py",
+BROAD_EXCEPT = {"worker.py", "api/middleware.py", "api/query.py", "ingest/sandbox_child.py",
+    "records/reconcile.py"}  # fmt: skip
+ENVIRONMENT = {"settings.py", "cli/supervisor.py", "ingest/sandbox.py", "ingest/sandbox_child.py",
                "ingest/confinement.py"}  # fmt: skip
 
 

@@ -134,6 +134,10 @@ class BlobStore(Protocol):
         """List the blobs that were stored longer ago than this."""
         ...
 
+    async def remove_unfinished(self, older_than_seconds: float) -> None:
+        """Remove what interrupted uploads left behind longer ago than this."""
+        ...
+
     async def remove(self, sha256: str) -> None:
         """Remove the blob; removing what is not there is no error."""
         ...

@@ -17,7 +17,7 @@ from celery import Celery
 from celery.exceptions import SecurityWarning
 
 from citewell.domain import JobId, Json, WorkspaceId
-from citewell.errors import CitewellError, DocumentRejected, LeaseLost
+from citewell.errors import CitewellError, DocumentRejected, LeaseLost, Unavailable
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.chunks import Publication, publish
 from citewell.records.jobs import Claim, claim_job, finish_job, release_job, renew_lease, return_job
@@ -26,6 +26,9 @@ from citewell.settings import Settings
 from citewell.wiring import Services, open_celery, open_ingest, open_services
 
 log = structlog.get_logger(__name__)
+
+CLAIM_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""After the last one the message is dropped, and the reconciler sends it again."""
 
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
@@ -76,8 +79,12 @@ class Worker:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
-        except CitewellError as error:
-            self._opened.set_exception(error)
+        except BaseException as error:  # a door: no thread may wait for ever for a loop that ended
+            if self._opened.done():
+                log.exception("the services ended unasked; the worker stops")
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                self._opened.set_exception(error)
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
@@ -98,10 +105,7 @@ class Worker:
         services, pipeline = self._opened.result()
         if self._handing_back:
             return
-        async with services.database.transaction(workspace_id) as connection:
-            claim = await claim_job(
-                connection, workspace_id, job_id, self._settings.jobs.lease_seconds
-            )
+        claim = await self._claim(services, workspace_id, job_id)
         if claim is None:
             return
         with structlog.contextvars.bound_contextvars(
@@ -109,10 +113,27 @@ class Worker:
         ):
             run = JobRun(services, pipeline, workspace_id, claim)
             self._running.add(run)
+            if self._handing_back:
+                run.hand_back()
             try:
                 await run.run()
             finally:
                 self._running.discard(run)
+
+    async def _claim(
+        self, services: Services, workspace_id: WorkspaceId, job_id: JobId
+    ) -> Claim | None:
+        """Take the job; a database that is just starting again is waited for."""
+        for pause in CLAIM_PAUSES_SECONDS:
+            try:
+                async with services.database.transaction(workspace_id) as connection:
+                    return await claim_job(
+                        connection, workspace_id, job_id, self._settings.jobs.lease_seconds
+                    )
+            except Unavailable as error:
+                log.warning("the job could not be taken", why=error.message)
+                await asyncio.sleep(pause)
+        return None
 
 
 class JobRun:

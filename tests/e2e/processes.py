@@ -79,15 +79,15 @@ class Program:
     @contextmanager
     def up(self) -> Iterator["Running"]:
         """Have ``citewell up`` run inside the block."""
-        process = subprocess.Popen(
-            [self.command, "up", "--data", str(self.data), "--port", "0"],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with (self.folder / "up.log").open("ab") as log:  # a pipe that nobody reads would fill up
+            process = subprocess.Popen(
+                [self.command, "up", "--data", str(self.data), "--port", "0"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         running = Running(self, process)
         try:
             running.wait_ready()
@@ -113,14 +113,14 @@ class Program:
 class Running:
     """A ``citewell up`` that serves."""
 
-    def __init__(self, program: Program, process: subprocess.Popen[str]) -> None:
+    def __init__(self, program: Program, process: subprocess.Popen[bytes]) -> None:
         self.program = program
         self.process = process
         self.url = ""
 
     def wait_ready(self) -> None:
         def ready() -> bool:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert self.process.poll() is None, (self.program.folder / "up.log").read_text()
             holder = embedded.read_holder(self.program.data)
             if holder is None or holder.url is None or holder.pid != self.process.pid:
                 return False
@@ -183,18 +183,18 @@ class Running:
         """Press Ctrl-C; return the exit code and the seconds until the end."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=30)
+        self.process.wait(30)
         return self.process.returncode, time.monotonic() - started
 
     def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.communicate(timeout=15)
+                self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()

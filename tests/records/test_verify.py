@@ -43,6 +43,9 @@ SABOTAGE = {
         "UPDATE documents SET chunk_count = 0",
     ],
     "every version has its job": ["DELETE FROM jobs"],
+    "every open job has its version": [
+        "UPDATE jobs SET status = 'queued', version_id = gen_random_uuid()",
+    ],
     "every finished job published its version": ["UPDATE versions SET published_at = NULL"],
     "every failed job says why": [
         "UPDATE jobs SET status = 'failed'",
@@ -143,5 +146,5 @@ async def test_a_lost_a_changed_and_a_stray_file_are_found(
     assert await broken(database, blobs) == {}
     added, _ = await blobs.add(io.BytesIO(b"stray"))
     assert await broken(database, blobs) == {}
-    File(str(await blobs.find_path(added))).age(600)
+    File(str(await blobs.find_path(added))).age(100_000)
     assert await broken(database, blobs) == {stray: 1}

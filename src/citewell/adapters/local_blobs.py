@@ -44,6 +44,10 @@ class LocalBlobStore:
         """Remove the blob; removing what is not there is no error."""
         await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
 
+    async def remove_unfinished(self, older_than_seconds: float) -> None:
+        """Remove what interrupted uploads left behind longer ago than this."""
+        await asyncio.to_thread(self._remove_unfinished, time.time() - older_than_seconds)
+
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
 
@@ -72,11 +76,19 @@ class LocalBlobStore:
         return digest.hexdigest(), size
 
     def _list(self, before: float) -> list[str]:
-        return sorted(
-            path.name
-            for path in self._folder.glob("??/*")
-            if len(path.name) == 64 and path.stat().st_mtime < before
-        )
+        return sorted(path.name for path in self._folder.glob("??/*") if _is_older(path, before))
+
+    def _remove_unfinished(self, before: float) -> None:
+        for path in self._folder.glob("new-*"):
+            if _is_older(path, before):
+                path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime < before
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

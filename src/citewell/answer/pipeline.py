@@ -63,8 +63,16 @@ class AnswerPipeline:
     async def search(self, question: Question) -> SearchResult:
         """Find the best ``limit`` chunks: retrieve → fuse → load.
 
+        Holds:   a document that was replaced between finding and loading is searched once more.
         Raises:  ProviderError, Unavailable – as the ports say.
         """
+        result, complete = await self._search_once(question)
+        if not complete:
+            result, _ = await self._search_once(question)
+        return result
+
+    async def _search_once(self, question: Question) -> tuple[SearchResult, bool]:
+        """Search, and tell whether all that was found could be loaded."""
         watch = Stopwatch()
         found = await retrieve(
             question.workspace_id,
@@ -78,15 +86,16 @@ class AnswerPipeline:
         watch.include(found.timings_ms)
         with watch.stage("fuse"):
             fused = fuse(found.dense.scores, found.lexical.scores, self.dense_weight)
+        best = fused[: question.limit]
         with watch.stage("load"):
-            best = fused[: question.limit]
             loaded = await self.index.load(question.workspace_id, [item.chunk_id for item in best])
         candidates = tuple(
             replace(loaded[item.chunk_id], score=item.score, scores=item.scores)
             for item in best
             if item.chunk_id in loaded
         )
-        return SearchResult(candidates, dict(found.lexical.term_idf), watch.finish())
+        result = SearchResult(candidates, dict(found.lexical.term_idf), watch.finish())
+        return result, len(candidates) == len(best)
 
     async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
         """Answer from the evidence or refuse; the last event is Finished with the whole result.

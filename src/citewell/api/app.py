@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (documents, collections, jobs, query, health):
         app.include_router(resource.router)
     add_handlers(app)
-    app.add_middleware(BodyLimit, most_bytes=settings.upload.max_request_bytes)
+    app.add_middleware(BodyLimit, most_upload_bytes=settings.upload.max_request_bytes)
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     return app

@@ -1,6 +1,6 @@
 """What handlers share: the open services, the caller's workspace, ids and names in paths."""
 
-import json
+import math
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +17,9 @@ from citewell.domain import (
 )
 from citewell.errors import NotFound
 from citewell.wiring import Services
+
+DEEPEST_JSON = 32
+"""Levels of an object: far below where serialisers give up."""
 
 
 def get_services(request: Request) -> Services:
@@ -73,20 +76,22 @@ def storable(value: str) -> str:
 
 def storable_json(value: dict[str, Any]) -> dict[str, Any]:
     """Refuse an object that JSON or PostgreSQL cannot hold, in any of its depths."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
-    waiting: list[Any] = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            storable(item)
-        elif isinstance(item, dict):
-            waiting += [*item.keys(), *item.values()]  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(item, list):
-            waiting += item
-    return value
+    level: list[Any] = [value]
+    for _ in range(DEEPEST_JSON):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                storable(item)
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError("must not contain NaN or infinite numbers")
+            elif isinstance(item, dict):
+                below += [*item.keys(), *item.values()]  # pyright: ignore[reportUnknownArgumentType]
+            elif isinstance(item, list):
+                below += item
+        level = below
+        if not level:
+            return value
+    raise ValueError(f"must not be nested more than {DEEPEST_JSON} levels deep")
 
 
 CleanText = Annotated[str, AfterValidator(storable)]

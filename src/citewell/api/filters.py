@@ -1,6 +1,6 @@
 """Read a request's filters into a scope."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from citewell.domain import CollectionId, DocumentId, Scope, WorkspaceId
@@ -9,6 +9,7 @@ from citewell.records.collections import get_collection_id
 from citewell.wiring import Services
 
 MOST_CHOICES = 1000
+MOST_FIELDS = 50
 
 
 async def read_scope(
@@ -28,14 +29,19 @@ async def read_scope(
     given = dict(filters or {})
     ids = _choices(given.pop("document_id", None), "document_id")
     names = _choices(given.pop("document_name", None), "document_name")
-    metadata = given.pop("metadata", {})
+    metadata: Any = given.pop("metadata", {})
     if not isinstance(metadata, dict):
         raise Unprocessable("filters.metadata must be an object of fields and values.")
+    fields: dict[str, Any] = {**given, **metadata}
+    lists = [cast("list[Any]", value) for value in fields.values() if isinstance(value, list)]
+    choices = len(fields) + sum(map(len, lists))
+    if len(fields) > MOST_FIELDS or choices > MOST_CHOICES:
+        raise Unprocessable("There are too many filters: at most 50 fields and 1000 values.")
     return Scope(
         collection_id=collection_id,
         document_ids=None if ids is None else tuple(_document_id(value) for value in ids),
         document_names=None if names is None else tuple(names),
-        metadata={**given, **metadata},
+        metadata=fields,
     )
 
 

@@ -15,6 +15,9 @@ from citewell.telemetry import REQUEST_SECONDS, REQUESTS
 
 log = structlog.get_logger("citewell.requests")
 
+UPLOAD_PATH = "/documents/upload"
+MOST_JSON_BYTES = 1_048_576
+"""Every body but an upload is read at once, so it has to be small."""
 QUIET_ROUTES = {"/health", "/ready", "/metrics"}
 
 
@@ -110,18 +113,19 @@ class _BodyTooLargeError(Exception):
 class BodyLimit:
     """Ends a request whose body grows over the limit, declared or not, before it is stored."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, most_upload_bytes: int) -> None:
         self._app = app
-        self._most_bytes = most_bytes
+        self._most_upload_bytes = most_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = self._most_upload_bytes if scope["path"] == UPLOAD_PATH else MOST_JSON_BYTES
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._most_bytes:
-            await self._refuse(scope, receive, send)
+        if declared.isdigit() and int(declared) > most:
+            await _refuse(most, scope, receive, send)
             return
         read, answered = 0, False
 
@@ -129,28 +133,29 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._most_bytes:
+            if read > most:
                 raise _BodyTooLargeError
             return message
 
         async def watched_send(message: Message) -> None:
             nonlocal answered
-            if answered or read <= self._most_bytes:
+            if answered or read <= most:
                 answered = True
                 await send(message)
 
         # The framework turns the error into a reply of its own, which watched_send holds back.
         with contextlib.suppress(_BodyTooLargeError):
             await self._app(scope, counted_receive, watched_send)
-        if read > self._most_bytes and not answered:
-            await self._refuse(scope, receive, send)
+        if read > most and not answered:
+            await _refuse(most, scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(
-            413,
-            "too_large",
-            f"The request is larger than {self._most_bytes // 1_048_576} MiB. "
-            "Send fewer or smaller files at once.",
-            {"Connection": "close"},
-        )
-        await response(scope, receive, send)
+
+async def _refuse(most_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem_response(
+        413,
+        "too_large",
+        f"The request is larger than {most_bytes // 1_048_576} MiB. "
+        "Send fewer or smaller files at once, or a shorter text.",
+        {"Connection": "close"},
+    )
+    await response(scope, receive, send)

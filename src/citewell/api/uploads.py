@@ -12,14 +12,15 @@ from fastapi import UploadFile
 
 from citewell.api.context import request_id
 from citewell.api.schemas import UploadedDocument
-from citewell.domain import JobId, WorkspaceId
+from citewell.domain import CollectionId, JobId, WorkspaceId
 from citewell.errors import CitewellError, InputError, TooLarge, Unavailable, Unprocessable
 from citewell.ingest.detect import sniff
 from citewell.records.audit import add_audit
-from citewell.records.blobs import lock_blobs
+from citewell.records.blobs import lock_blobs, remove_unused_blobs
 from citewell.records.collections import get_collection_id
-from citewell.records.documents import Upload, add_upload
+from citewell.records.documents import Registered, Upload, add_upload
 from citewell.records.jobs import mark_sent
+from citewell.records.session import Connection
 from citewell.telemetry import UPLOADS
 from citewell.wiring import Services
 
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 SNIFF_BYTES = 8192
 MOST_NAME_CHARACTERS = 255
+MOST_SOURCE_BYTES = 1024
 WRITES_AT_ONCE = 8
 """Files of one request that wait for the disk together."""
 
@@ -74,6 +76,11 @@ async def _store(
     source = clean_name(file.filename or "")
     name = source.rsplit("/", 1)[-1]
     try:
+        if len(source.encode()) > MOST_SOURCE_BYTES:
+            raise Unprocessable(
+                "A file's path is longer than 1,024 bytes. Shorten it and upload it again.",
+                code="name_too_long",
+            )
         media_type = _check(file, name, services.settings.upload.max_file_bytes)
     except InputError as error:
         return _Refused(name[:MOST_NAME_CHARACTERS], error)
@@ -130,36 +137,55 @@ async def _register(
     stored: Sequence[Upload | _Refused],
     files: Sequence[UploadFile],
 ) -> list[UploadedDocument]:
-    replies: list[UploadedDocument] = []
-    hashes = [item.sha256 for item in stored if isinstance(item, Upload)]
-    async with services.database.transaction(workspace_id) as connection:
-        collection_id = await get_collection_id(connection, workspace_id, collection, keep=True)
-        await lock_blobs(connection, hashes)
-        for item, file in zip(stored, files, strict=True):
-            if isinstance(item, _Refused):
-                replies.append(_rejected(item))
-                continue
-            if await services.blobs.find_path(item.sha256) is None:
-                await services.blobs.add(rewound(file))
-            added = await add_upload(connection, workspace_id, collection_id, item, request_id())
-            if added.changed:
-                await add_audit(
-                    connection,
-                    workspace_id,
-                    "document.upload",
-                    str(added.document_id),
-                    request_id(),
-                )
-            replies.append(
-                UploadedDocument(
-                    name=item.name,
-                    document_id=added.document_id,
-                    job_id=added.job_id,
-                    status="queued" if added.changed else "unchanged",
-                )
+    """Register the stored files in one transaction; when it fails, their bytes go again."""
+    uploads = {
+        place: (item, file)
+        for place, (item, file) in enumerate(zip(stored, files, strict=True))
+        if isinstance(item, Upload)
+    }
+    hashes = [item.sha256 for item, _ in uploads.values()]
+    added: dict[int, Registered] = {}
+    try:
+        async with services.database.transaction(workspace_id) as connection:
+            collection_id = await get_collection_id(
+                connection, workspace_id, collection, lock="FOR KEY SHARE"
             )
-    UPLOADS.inc(sum(reply.status == "queued" for reply in replies))
-    return replies
+            await lock_blobs(connection, hashes)
+            # By source, so that two requests with the same files never wait for each other.
+            for place, (item, file) in sorted(uploads.items(), key=lambda each: each[1][0].source):
+                if await services.blobs.find_path(item.sha256) is None:
+                    await services.blobs.add(rewound(file))
+                added[place] = await _add(connection, workspace_id, collection_id, item)
+    except BaseException:
+        await remove_unused_blobs(services.database, services.blobs, hashes)
+        raise
+    UPLOADS.inc(sum(each.changed for each in added.values()))
+    return [
+        _rejected(item) if isinstance(item, _Refused) else _accepted(item, added[place])
+        for place, item in enumerate(stored)
+    ]
+
+
+async def _add(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId,
+    upload: Upload,
+) -> Registered:
+    added = await add_upload(connection, workspace_id, collection_id, upload, request_id())
+    if added.changed:
+        target = str(added.document_id)
+        await add_audit(connection, workspace_id, "document.upload", target, request_id())
+    return added
+
+
+def _accepted(upload: Upload, added: Registered) -> UploadedDocument:
+    return UploadedDocument(
+        name=upload.name,
+        document_id=added.document_id,
+        job_id=added.job_id,
+        status="queued" if added.changed else "unchanged",
+    )
 
 
 def _rejected(refused: _Refused) -> UploadedDocument:
@@ -183,8 +209,7 @@ async def _send(
         return
     try:
         await services.queue.send("ingest", [(workspace_id, job) for job in jobs])
+        async with services.database.transaction(workspace_id) as connection:
+            await mark_sent(connection, workspace_id, jobs)
     except Unavailable as error:
         log.warning("jobs are sent later", count=len(jobs), why=error.message)
-        return
-    async with services.database.transaction(workspace_id) as connection:
-        await mark_sent(connection, workspace_id, jobs)

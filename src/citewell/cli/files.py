@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import httpx
 import typer
@@ -21,6 +22,7 @@ from citewell.errors import CitewellError, InputError
 BATCH_FILES = 50
 BATCH_BYTES = 32 * 1024 * 1024
 POLL_SECONDS = 0.1
+HINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ def find_files(paths: list[Path]) -> list[LocalFile]:
     found: list[LocalFile] = []
     for path in paths:
         if path.is_file():
-            found.append(LocalFile(path, path.name))
+            found.append(LocalFile(path, _printable(path.name)))
         elif path.is_dir():
             inside = (item.relative_to(path) for item in sorted(path.rglob("*")) if item.is_file())
             found += [
-                LocalFile(path / item, item.as_posix())
+                LocalFile(path / item, _printable(item.as_posix()))
                 for item in inside
                 if not any(part.startswith(".") for part in item.parts)
             ]
@@ -52,6 +54,11 @@ def find_files(paths: list[Path]) -> list[LocalFile]:
     if not found:
         raise InputError("There are no files there. Name files, or a folder that holds some.")
     return found
+
+
+def _printable(name: str) -> str:
+    """Write a file name that is not UTF-8 so that it can be sent and shown."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def ingest(
@@ -133,9 +140,19 @@ def _upload(
     """Upload one batch; when the server refuses all of it, each file gets that reason."""
     form = {"collection": collection, "metadata": metadata}
     with ExitStack() as stack:
-        parts = [
-            ("files", (file.name, stack.enter_context(file.path.open("rb")))) for file in batch
-        ]
+        parts: list[tuple[str, tuple[str, BinaryIO]]] = []
+        unread: list[dict[str, Any]] = []
+        for file in batch:
+            try:
+                opened = stack.enter_context(file.path.open("rb"))
+                opened.peek(1)
+            except OSError as error:
+                why = f"The file cannot be read: {error.strerror}."
+                unread.append({"name": file.name, "status": "rejected", "message": why})
+            else:
+                parts.append(("files", (file.name, opened)))
+        if not parts:
+            return unread
         try:
             reply = client.send(
                 "POST",
@@ -145,18 +162,26 @@ def _upload(
             )
         except CitewellError as error:
             return [
-                {"name": file.name, "status": "rejected", "message": error.message}
-                for file in batch
+                *unread,
+                *(
+                    {"name": name, "status": "rejected", "message": error.message}
+                    for _, (name, _) in parts
+                ),
             ]
-    return reply["documents"]
+    return [*unread, *reply["documents"]]
 
 
 def _wait_for(client: Client, job_id: str) -> dict[str, Any]:
+    """Wait for a job's end, however long; say so when no worker seems to be there."""
+    hint_at = time.monotonic() + HINT_SECONDS
     while True:
         with contextlib.suppress(httpx.TimeoutException):
             job = client.send("GET", f"/jobs/{job_id}")
             if job["status"] not in {"queued", "running"}:
                 return {key: job[key] for key in ("status", "reason", "message")}
+            if job["status"] == "queued" and time.monotonic() > hint_at:
+                stderr.print("No worker has taken the next job yet. Is one running? Waiting on.")
+                hint_at = math.inf
         time.sleep(POLL_SECONDS)
 
 

@@ -9,15 +9,10 @@ import typer
 
 from citewell import embedded
 from citewell.cli.options import DataOption, load_settings
+from citewell.cli.server import bind, make_server, require_loopback
 from citewell.cli.show import console
-from citewell.cli.stack import (
-    bind,
-    make_server,
-    migrate_database,
-    open_backend,
-    require_loopback,
-    supervised_worker,
-)
+from citewell.cli.stack import migrate_database, open_backend
+from citewell.cli.supervisor import supervised_worker
 from citewell.settings import Settings, default_data_folder
 from citewell.telemetry import configure_logging
 
@@ -35,6 +30,7 @@ def up(data: DataOption = None, host: HostOption = None, port: PortOption = None
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
     require_loopback(settings.host)
+    embedded.require_free(settings)
     with bind(settings.host, settings.port) as listener:
         console.print("Starting PostgreSQL, Valkey, a worker and the API …")
         with open_backend(settings) as ready:

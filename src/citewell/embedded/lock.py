@@ -100,8 +100,8 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _refuse(descriptor: int) -> Conflict:
-    holder = _read(descriptor)
+def held_by(holder: Holder | None) -> Conflict:
+    """Say who holds the data folder."""
     who = "another process"
     if holder is not None:
         started = holder.started_at.astimezone()
@@ -121,7 +121,7 @@ def _acquire(path: Path) -> int:
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
         elif time.monotonic() > deadline:
-            refusal = _refuse(descriptor)
+            refusal = held_by(_read(descriptor))
             os.close(descriptor)
             raise refusal
         os.close(descriptor)

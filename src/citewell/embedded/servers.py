@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from citewell.embedded.binaries import find_binaries
 from citewell.embedded.cluster import cluster_exists
-from citewell.embedded.lock import hold, read_holder
+from citewell.embedded.lock import held_by, hold, read_holder
 from citewell.embedded.passwords import Passwords, load_passwords
 from citewell.embedded.places import (
     Places,
@@ -211,6 +211,17 @@ def attach(settings: Settings) -> Generator[Settings]:
             "The servers of this data folder are starting or stopping. Try again in a few seconds."
         ) from error
     yield settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
+
+
+def require_free(settings: Settings) -> None:
+    """Look, before anything else is tried, whether the data folder is held.
+
+    Raises:  Conflict – another process holds it.
+    """
+    given = _is_given(settings.database_url) and _is_given(settings.redis_url)
+    holder = None if given else read_holder(settings.data)
+    if holder is not None:
+        raise held_by(holder)
 
 
 def _publish_urls(data: Path, pointed: Settings) -> None:

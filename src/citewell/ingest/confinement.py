@@ -7,6 +7,7 @@ resource limits only.
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _ADDRESS_ROOM_BYTES = 512 * MEBIBYTE
 _FILE_BYTES = 256 * MEBIBYTE
 _OPEN_FILES = 128
 _NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
-_NO_NEW_PRIVILEGES = 38
+_DIE_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _EVERY_RIGHT = (1 << 13) - 1
 _READ = 0b1100
@@ -36,6 +37,7 @@ def confine(memory_bytes: int, folder: str) -> list[str]:
     if sys.platform != "linux":
         return [*refused, "This system has no namespaces: parsers are not cut off the network."]
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if libc.unshare(_NEW_USER | _NEW_NET | _NEW_IPC) and libc.unshare(_NEW_NET | _NEW_IPC):
         refused.append(

@@ -23,6 +23,7 @@ from citewell.ingest.transfer import LENGTH_BYTES, document_from_json, pack, unp
 MEBIBYTE = 1024 * 1024
 _log = logging.getLogger(__name__)
 _FILES_PER_PROCESS = 200
+_LONGEST_ANSWER_BYTES = 512 * MEBIBYTE
 _START_SECONDS = 30.0
 _OUT_OF_MEMORY = (b"memory allocation of", b"MemoryError", b"bad_alloc", b"Cannot allocate memory")
 _ENVIRONMENT = {
@@ -233,6 +234,8 @@ class _Child:
         if self._process is None or self._process.stdout is None:
             raise ConnectionError
         length = unpack_length(await self._process.stdout.readexactly(LENGTH_BYTES))
+        if length > _LONGEST_ANSWER_BYTES:
+            raise ConnectionError
         return dict(json.loads(await self._process.stdout.readexactly(length)))
 
 

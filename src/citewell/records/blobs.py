@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.ports import BlobStore
 from citewell.records.session import Database
 
+ORPHAN_SECONDS = 24 * 3600.0
+"""A file that no version names is removed at this age: a younger one may be an upload's."""
 LOCKED_AT_ONCE = 500
 """Advisory locks of one transaction: PostgreSQL's lock table holds a few thousand."""
 

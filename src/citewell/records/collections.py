@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -10,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import DEFAULT_COLLECTION, CollectionId, DocumentId, WorkspaceId
 from citewell.errors import Conflict, NotFound
 from citewell.records.answers import remove_answers_from
+
+Lock = Literal["", "FOR KEY SHARE", "FOR UPDATE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +27,14 @@ class CollectionRow:
 
 
 async def get_collection_id(
-    connection: AsyncConnection, workspace_id: WorkspaceId, name: str, *, keep: bool = False
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str, *, lock: Lock = ""
 ) -> CollectionId:
-    """Return a collection's id; with ``keep`` nobody removes it until the transaction ends.
+    """Return a collection's id, its row locked against removal or against everything.
 
     Raises:  NotFound – the workspace has no collection of that name.
     """
     found = await connection.scalar(
-        text(
-            "SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name"
-            + (" FOR KEY SHARE" if keep else "")
-        ),
+        text(f"SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name {lock}"),
         {"workspace": workspace_id, "name": name},
     )
     if found is None:
@@ -91,7 +91,7 @@ async def remove_collection(
     """
     if name == DEFAULT_COLLECTION:
         raise Conflict("The default collection stays. Delete its documents one by one instead.")
-    collection_id = await get_collection_id(connection, workspace_id, name)
+    collection_id = await get_collection_id(connection, workspace_id, name, lock="FOR UPDATE")
     values = {"workspace": workspace_id, "collection": collection_id}
     hashes = await connection.scalars(
         text(

@@ -168,8 +168,10 @@ SELECT d.id, d.name, d.source, c.name AS collection,
        AS metadata, d.created_at, d.updated_at, v.report
 FROM documents d
 JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
-LEFT JOIN LATERAL (SELECT * FROM jobs WHERE jobs.workspace_id = d.workspace_id
-    AND jobs.document_id = d.id ORDER BY created_at DESC, id LIMIT 1) j ON true
+LEFT JOIN LATERAL (SELECT jobs.* FROM jobs JOIN versions n
+    ON n.workspace_id = jobs.workspace_id AND n.id = jobs.version_id
+    WHERE jobs.workspace_id = d.workspace_id AND jobs.document_id = d.id
+    ORDER BY n.number DESC, jobs.created_at DESC LIMIT 1) j ON true
 LEFT JOIN versions v ON v.workspace_id = d.workspace_id
     AND v.id = coalesce(d.active_version_id, j.version_id)
 WHERE d.workspace_id = :workspace
@@ -255,6 +257,14 @@ async def remove_document(
     Raises:  NotFound – no such document in this workspace.
     """
     values: Mapping[str, object] = {"workspace": workspace_id, "document": document_id}
+    # Jobs before the document, as a publishing worker locks them.
+    await connection.execute(
+        text(
+            "SELECT 1 FROM jobs WHERE workspace_id = :workspace AND document_id = :document "
+            "ORDER BY id FOR UPDATE"
+        ),
+        values,
+    )
     collection_id = await connection.scalar(
         text(
             "SELECT collection_id FROM documents "

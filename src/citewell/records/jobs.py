@@ -193,7 +193,8 @@ async def mark_sent(
     await connection.execute(
         text(
             "UPDATE jobs SET sent_at = now() "
-            "WHERE workspace_id = :workspace AND id = ANY(CAST(:jobs AS uuid[]))"
+            "WHERE workspace_id = :workspace AND id = ANY(CAST(:jobs AS uuid[])) "
+            "AND status = 'queued' AND coalesce(run_after, now()) <= now()"
         ),
         {"workspace": workspace_id, "jobs": job_ids},
     )
@@ -233,7 +234,10 @@ async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int
 async def list_unsent(
     connection: AsyncConnection, unsent_after_seconds: float, limit: int, broker_empty: bool
 ) -> list[tuple[WorkspaceId, JobId, str]]:
-    """List queued jobs that no worker was told of: never sent, or the broker forgot its messages.
+    """List queued jobs that no worker was told of: never sent, or the message seems lost.
+
+    A message counts as lost soon when the broker holds none, and later whatever it holds: a job
+    that is told of twice is claimed once.
 
     Needs a system transaction.
     """
@@ -242,7 +246,8 @@ async def list_unsent(
             "SELECT workspace_id, id, kind FROM jobs WHERE status = 'queued' "
             "AND coalesce(run_after, created_at) <= now() AND (CASE WHEN sent_at IS NULL "
             "THEN run_after IS NOT NULL OR created_at < now() - make_interval(secs => :after) "
-            "ELSE :broker_empty AND sent_at < now() - make_interval(secs => :after) END) "
+            "ELSE sent_at < now() - make_interval(secs => "
+            "CASE WHEN :broker_empty THEN :after ELSE :after * 10 END) END) "
             "ORDER BY created_at LIMIT :limit"
         ),
         {"after": unsent_after_seconds, "limit": limit, "broker_empty": broker_empty},

@@ -12,7 +12,7 @@ from citewell.domain import JobId, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
 from citewell.records.answers import remove_old_answers
-from citewell.records.blobs import remove_unused_blobs
+from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
@@ -21,7 +21,6 @@ from citewell.telemetry import OPEN_JOBS
 RECONCILE_LOCK = 4_129_889_002
 """Advisory lock: one process reconciles at a time."""
 SEND_AT_ONCE = 500
-ORPHAN_BLOB_SECONDS = 24 * 3600.0
 ORPHAN_CHECK_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -57,6 +56,8 @@ class Reconciler:
                 await self.run()
             except CitewellError as error:
                 log.warning("reconciling failed", why=error.message)
+            except Exception:  # a door: whatever one round meets, the next one has to come
+                log.exception("a bug stopped a round of reconciling")
             await asyncio.sleep(pause_seconds)
 
     async def _requeue(self) -> bool:
@@ -107,5 +108,6 @@ class Reconciler:
         if monotonic() < self.orphans_due:
             return
         self.orphans_due = monotonic() + ORPHAN_CHECK_SECONDS
-        old = await self.blobs.list_hashes(ORPHAN_BLOB_SECONDS)
+        await self.blobs.remove_unfinished(ORPHAN_SECONDS)
+        old = await self.blobs.list_hashes(ORPHAN_SECONDS)
         await remove_unused_blobs(self.database, self.blobs, old)

@@ -12,8 +12,18 @@ from citewell.domain import WorkspaceId
 from citewell.errors import Unavailable
 
 ENTER = text(
-    "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true)"
+    "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true),"
+    " set_config('statement_timeout', '60s', true),"
+    " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+
+Connection = AsyncConnection
+"""An open transaction, as doors hand it on; they know nothing else of SQLAlchemy."""
+
+AWAY = ("08", "53", "57")
+"""Classes of SQLSTATE: connection lost, too few resources, stopped by an operator or a time-out."""
+CONFLICT = "40"
+"""Class of SQLSTATE: deadlock or serialization failure; the same again may pass."""
 
 
 class Database:
@@ -30,6 +40,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
+            hide_parameters=True,
             pool_recycle=1800,
             connect_args={"connect_timeout": 5, "application_name": "citewell"},
         )
@@ -67,7 +78,14 @@ class Database:
             async with self.engine.begin() as connection:
                 await connection.execute(ENTER, {"role": role, "workspace": workspace})
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise Unavailable(
-                "The database does not answer. Try again in a few seconds."
-            ) from error
+        except PoolTimeout as error:
+            raise Unavailable("The server is too busy. Try again in a few seconds.") from error
+        except (OperationalError, InterfaceError) as error:
+            state = getattr(error.orig, "sqlstate", None) or "08"
+            if state.startswith(CONFLICT):
+                raise Unavailable("Another change came in between. Try again.") from error
+            if state.startswith(AWAY):
+                raise Unavailable(
+                    "The database does not answer. Try again in a few seconds."
+                ) from error
+            raise

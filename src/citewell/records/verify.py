@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from citewell.ports import BlobStore
+from citewell.records.blobs import ORPHAN_SECONDS
 from citewell.records.session import Database
 
 QUOTED = """
@@ -46,6 +47,11 @@ SELECT count(*) FROM documents d WHERE d.active_version_id IS NOT NULL AND d.chu
 SELECT count(*) FROM versions v WHERE NOT EXISTS (SELECT FROM jobs j
 WHERE j.workspace_id = v.workspace_id AND j.version_id = v.id)
 """,
+    "every open job has its version": """
+SELECT count(*) FROM jobs j WHERE j.status IN ('queued', 'running')
+AND NOT EXISTS (SELECT FROM versions v
+WHERE v.workspace_id = j.workspace_id AND v.id = j.version_id)
+""",
     "every finished job published its version": """
 SELECT count(*) FROM jobs j JOIN versions v
 ON v.workspace_id = j.workspace_id AND v.id = j.version_id
@@ -68,8 +74,8 @@ AND a.target = d.id::text)
 }
 
 
-UPLOAD_SECONDS = 300.0
-"""A younger file may belong to an upload whose transaction is still to come."""
+SWEEP_SECONDS = 2 * 3600.0
+"""Files without a version are swept within this time after they are old enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ async def verify(database: Database, blobs: BlobStore) -> list[Check]:
             checks.append(Check(invariant, breaches or 0))
         hashes = list(await connection.scalars(text("SELECT DISTINCT sha256 FROM versions")))
     wrong = sum([await _is_wrong(blobs, sha256) for sha256 in hashes])
-    orphans = set(await blobs.list_hashes(UPLOAD_SECONDS)) - set(hashes)
+    orphans = set(await blobs.list_hashes(ORPHAN_SECONDS + SWEEP_SECONDS)) - set(hashes)
     checks.append(Check("every version's file is stored, with that sha256", wrong))
     checks.append(Check("every stored file belongs to a version", len(orphans)))
     return checks

@@ -1,0 +1,73 @@
+"""The API's listening socket and its HTTP server."""
+
+import socket
+import threading
+from types import FrameType
+
+import uvicorn
+
+from citewell.errors import AccessError, Conflict
+from citewell.settings import Settings
+
+API_STOP_SECONDS = 2
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def require_loopback(host: str) -> None:
+    """Refuse to listen where others could reach it, while there is no authentication.
+
+    Raises:  AccessError – the address is not a loopback one.
+    """
+    if host not in LOOPBACK:
+        raise AccessError(
+            f"Citewell does not listen on {host}: it has no authentication yet, and everyone who "
+            "reaches it could read your documents. Use 127.0.0.1, and a tunnel or a proxy that "
+            "authenticates."
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Open the API's listening socket.
+
+    Raises:  Conflict – the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Conflict(
+            f"Port {port} on {host} is taken. Stop what uses it, or choose another with --port."
+        ) from error
+    return listener
+
+
+class Server(uvicorn.Server):
+    """An HTTP server that tells others at once when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = threading.Event()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGINT or SIGTERM."""
+        self.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def make_server(settings: Settings) -> Server:
+    """Make the HTTP server for the API; our middleware writes the access log."""
+    from citewell.api.app import create_app  # noqa: PLC0415 - loading FastAPI overlaps the servers' start
+
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=API_STOP_SECONDS,
+        lifespan="on",
+    )
+    return Server(config)

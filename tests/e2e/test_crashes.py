@@ -37,7 +37,7 @@ def first(program: Program) -> Iterator[Running]:
 
 def test_a_killed_workers_jobs_end_all_the_same(program: Program, first: Running) -> None:
     first.upload({f"{n}.txt": document(n) for n in range(20)})
-    wait_until(lambda: any(job["progress"].get("stage") == "embed" for job in first.jobs()), 30)
+    wait_until(lambda: {"queued", "running", "done"} <= {job["status"] for job in first.jobs()}, 30)
     worker = first.worker()
     worker.kill()
     jobs = first.wait_done(20, 90)

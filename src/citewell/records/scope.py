@@ -72,5 +72,7 @@ def _document_clauses(scope: Scope) -> tuple[list[str], dict[str, object]]:
     for number, (key, wanted) in enumerate(scope.metadata.items()):
         choices = cast("list[object]", wanted if isinstance(wanted, list) else [wanted])
         clauses.append(f"(v.metadata || d.metadata) @> ANY(CAST(:metadata_{number} AS jsonb[]))")
-        values[f"metadata_{number}"] = [json.dumps({key: choice}) for choice in choices]
+        # A list among the document's values holds each of its items.
+        forms = [form for choice in choices for form in (choice, [choice])]
+        values[f"metadata_{number}"] = [json.dumps({key: form}) for form in forms]
     return clauses, values

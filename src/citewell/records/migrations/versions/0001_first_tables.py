@@ -209,7 +209,10 @@ DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'citewell_system') THEN
         CREATE ROLE citewell_system NOLOGIN;
     END IF;
-    EXECUTE format('GRANT citewell_app, citewell_system TO %I', current_user);
+    -- Without INHERIT the login role itself sees nothing until it chooses one of the two.
+    EXECUTE format('GRANT citewell_app, citewell_system TO %I %s', current_user,
+        CASE WHEN current_setting('server_version_num')::int >= 160000
+        THEN 'WITH INHERIT FALSE, SET TRUE' ELSE '' END);
     EXECUTE format('GRANT CREATE, USAGE ON SCHEMA %I TO citewell_system', current_schema());
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO citewell_app', current_schema());
 END $$;

@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 import psutil
+import uvloop
 
 from citewell import embedded
 from citewell.answer.pipeline import Question
@@ -199,7 +200,7 @@ def run(dataset: Dataset, data: Path) -> dict[str, float]:
         with embedded.attach(settings) as ready:
             bare = asyncio.run(measure_bare_embedder(ready, texts))
             queries = list(dataset.queries.values())
-            inside = asyncio.run(measure_in_process(ready, queries))[20:]
+            inside = uvloop.run(measure_in_process(ready, queries))[20:]
         over_http = time_each(
             queries, lambda text: client.post("/search", json={"query": text, "limit": 10}).json()
         )[20:]

@@ -10,6 +10,10 @@ import pytest
 
 from citewell import errors
 from citewell.api.app import create_app
+from citewell.api.deps import DEEPEST_JSON
+from citewell.api.filters import MOST_CHOICES, MOST_FIELDS
+from citewell.api.middleware import MOST_JSON_BYTES
+from citewell.api.uploads import MOST_NAME_CHARACTERS, MOST_SOURCE_BYTES
 from citewell.cli.app import app as command_line
 from citewell.cli.operate import settings_rows
 from citewell.settings import Settings
@@ -108,6 +112,36 @@ def test_every_error_code_is_in_the_api_document() -> None:
             assert f"`{error.code}`" in text
         else:
             assert f"| `{error.code}` | {error.status} |" in text
+
+
+def test_every_code_that_middleware_answers_with_is_in_the_api_document() -> None:
+    source = (ROOT / "src/citewell/api/middleware.py").read_text(encoding="utf-8")
+    sent = set(re.findall(r'problem_response\(\s*(\d{3}),\s*"([a-z_]+)"', source))
+    text = API.read_text(encoding="utf-8")
+    assert {code for _, code in sent} >= {"unknown_host", "foreign_origin", "too_large"}
+    for status, code in sent:
+        assert f"| `{code}` | {status} |" in text
+
+
+def test_the_api_document_has_the_limits_of_the_code() -> None:
+    text = API.read_text(encoding="utf-8")
+    assert MOST_JSON_BYTES == 1_048_576
+    assert "| the body of any other request | 1 MiB |" in text
+    assert f"| a file's name | {MOST_NAME_CHARACTERS} characters |" in text
+    assert f"| a file's path (`source`) | {MOST_SOURCE_BYTES:,} bytes in UTF-8 |" in text
+    assert f"| nesting of `metadata` and of `filters` | {DEEPEST_JSON} levels," in text
+    assert f"| metadata fields in `filters` | {MOST_FIELDS} |" in text
+    assert f"| these fields and the values in their lists | {MOST_CHOICES:,} together |" in text
+
+
+def test_every_decision_is_listed_and_has_the_four_headings() -> None:
+    folder = ROOT / "docs" / "decisions"
+    decisions = [path for path in sorted(folder.glob("*.md")) if path.name != "README.md"]
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for path in decisions:
+        assert f"]({path.name})" in listed
+        titles = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert titles == ["Context", "Decision", "Consequences", "Alternatives"], path.name
 
 
 def test_every_code_that_a_file_is_rejected_with_is_in_the_formats_document() -> None:

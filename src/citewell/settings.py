@@ -93,7 +93,7 @@ class RetrievalSettings(_Group):
         default=0.5, ge=0, le=1, description="Share of the dense leg in the fusion."
     )
     exact_below_chunks: int = Field(
-        default=20_000, ge=0, description="Up to here search is exact, no HNSW."
+        default=10_000, ge=0, description="Up to here search is exact, no HNSW."
     )
     hnsw_ef_search: int = Field(
         default=400, ge=10, le=1000, description="HNSW breadth: recall for time."

@@ -122,6 +122,7 @@ async def open_services(
                 settings.jobs.max_attempts,
                 settings.jobs.unsent_after_seconds,
                 settings.answer.keep_days,
+                settings.retrieval.exact_below_chunks,
             ),
         )
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import text
 
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.domain import Json, Scope, WorkspaceId
@@ -10,6 +11,7 @@ from citewell.errors import Conflict
 from citewell.ports import Vectors
 from citewell.records.collections import add_collection
 from citewell.records.session import Database
+from citewell.records.vector_index import NAME, ensure_vector_index
 from contracts.vector_store import A, Stored, VectorStoreContract, World
 from records.rows import add_document, add_workspace, random_vectors
 
@@ -60,3 +62,26 @@ class TestPgVectorStore(VectorStoreContract):
         await world.add("a", random_vectors(3))
         store = PgVectorStore(world.database, "another-model", 20_000, 400)
         assert dict((await store.search(A, random_vectors(1)[0], Scope(), 5)).scores) == {}
+
+
+async def test_the_index_is_built_once_a_workspace_outgrows_exact_search(
+    database: Database, world: PgWorld
+) -> None:
+    stored = await world.add("many", random_vectors(600))
+    assert not await ensure_vector_index(database, 600)
+    assert await index_definition(database) is None
+    assert await ensure_vector_index(database, 599)
+    assert "hnsw" in str(await index_definition(database))
+    assert not await ensure_vector_index(database, 599)
+    (query,) = random_vectors(1)
+    found = await world.store(exact_below_chunks=0).search(A, query, Scope(), 20)
+    exact = await world.store().search(A, query, Scope(), 20)
+    assert len(found.scores.keys() & exact.scores.keys()) >= 19
+    assert set(found.scores) <= set(stored.vectors)
+
+
+async def index_definition(database: Database) -> str | None:
+    async with database.system_transaction() as connection:
+        return await connection.scalar(
+            text("SELECT indexdef FROM pg_indexes WHERE indexname = :name"), {"name": NAME}
+        )

@@ -6,8 +6,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import ChunkId, LegResult, Scope, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.chunks import vector_literal
-from citewell.records.scope import SearchSpace, resolve_scope
+from citewell.records.scope import resolve_scope
 from citewell.records.session import Database
+
+EXACT = """
+SELECT chunk_id, 1 - distance AS score FROM (
+    SELECT chunk_id, embedding <=> CAST(:vector AS halfvec(384)) AS distance FROM vectors_384
+    WHERE workspace_id = :workspace AND model = :model
+    AND collection_id = ANY(CAST(:collections AS uuid[])){documents} OFFSET 0) all_of_them
+ORDER BY distance, chunk_id LIMIT :limit
+"""
+"""OFFSET 0 keeps the distance from being computed twice a row."""
+
+NEAREST = """
+SELECT chunk_id, 1 - (embedding <=> CAST(:vector AS halfvec(384))) AS score FROM vectors_384
+WHERE workspace_id = :workspace AND model = :model
+AND collection_id = ANY(CAST(:collections AS uuid[])){documents}
+ORDER BY embedding <=> CAST(:vector AS halfvec(384)) LIMIT :limit
+"""
 
 
 class PgVectorStore:
@@ -33,11 +49,24 @@ class PgVectorStore:
             space = await resolve_scope(connection, workspace_id, scope)
             if not space.chunk_count:
                 return LegResult({})
-            order = "(embedding <=> CAST(:vector AS halfvec(384))) + 0, chunk_id"
-            if space.chunk_count > self._exact_below_chunks:
+            if space.chunk_count <= self._exact_below_chunks:
+                query = EXACT.format(documents=space.documents_sql)
+            else:
                 await self._prepare_hnsw(connection)
-                order = "embedding <=> CAST(:vector AS halfvec(384))"
-            return await self._select(connection, workspace_id, vector, space, order, limit)
+                query = NEAREST.format(documents=space.documents_sql)
+            rows = await connection.execute(
+                text(query),
+                {
+                    **space.values,
+                    "vector": vector_literal(vector),
+                    "workspace": workspace_id,
+                    "model": self._model,
+                    "collections": space.collection_ids,
+                    "limit": limit,
+                },
+            )
+            scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
+        return LegResult(dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))))
 
     async def _prepare_hnsw(self, connection: AsyncConnection) -> None:
         await connection.execute(
@@ -47,31 +76,3 @@ class PgVectorStore:
             ),
             {"breadth": str(self._ef_search)},
         )
-
-    async def _select(
-        self,
-        connection: AsyncConnection,
-        workspace_id: WorkspaceId,
-        vector: Vectors,
-        space: SearchSpace,
-        order: str,
-        limit: int,
-    ) -> LegResult:
-        rows = await connection.execute(
-            text(
-                "SELECT chunk_id, 1 - (embedding <=> CAST(:vector AS halfvec(384))) AS score "
-                "FROM vectors_384 WHERE workspace_id = :workspace AND model = :model "
-                "AND collection_id = ANY(CAST(:collections AS uuid[]))"
-                f"{space.documents_sql} ORDER BY {order} LIMIT :limit"
-            ),
-            {
-                **space.values,
-                "vector": vector_literal(vector),
-                "workspace": workspace_id,
-                "model": self._model,
-                "collections": space.collection_ids,
-                "limit": limit,
-            },
-        )
-        scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
-        return LegResult(dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))))

@@ -88,33 +88,29 @@ async def publish(
     if document.active is not None and document.active > document.number:
         return None
     values["collection"] = document.collection_id
-    await connection.execute(
-        text("DELETE FROM chunks WHERE workspace_id = :workspace AND document_id = :document"),
-        values,
-    )
-    await _insert_chunks(connection, values, publication)
-    values |= {"count": len(publication.chunks), "change": len(publication.chunks)}
-    values["growth"] = len(publication.chunks) - document.chunk_count
-    await connection.execute(
-        text(
-            "UPDATE documents SET active_version_id = :version, chunk_count = :count, "
-            "updated_at = now() WHERE workspace_id = :workspace AND id = :document"
-        ),
-        values,
-    )
-    collection = (
+    if document.chunk_count:
         await connection.execute(
-            text(
-                "UPDATE collections SET chunk_count = chunk_count + :growth, "
-                "lexical_pending = lexical_pending + :change "
-                "WHERE workspace_id = :workspace AND id = :collection "
-                "RETURNING lexical_pending, lexical_chunk_count"
-            ),
+            text("DELETE FROM chunks WHERE workspace_id = :workspace AND document_id = :document"),
             values,
         )
-    ).one()
+    await _insert_chunks(connection, values, publication)
+    values["count"] = len(publication.chunks)
+    values["growth"] = len(publication.chunks) - document.chunk_count
+    collection = (await connection.execute(text(ACTIVATE), values)).one()
     stale = collection.lexical_pending > collection.lexical_chunk_count * STALE_SHARE
     return document.collection_id if stale else None
+
+
+ACTIVATE = """
+WITH active AS (
+    UPDATE documents SET active_version_id = :version, chunk_count = :count, updated_at = now()
+    WHERE workspace_id = :workspace AND id = :document
+)
+UPDATE collections SET chunk_count = chunk_count + :growth,
+    lexical_pending = lexical_pending + :count
+WHERE workspace_id = :workspace AND id = :collection
+RETURNING lexical_pending, lexical_chunk_count
+"""
 
 
 async def _save_version(
@@ -141,10 +137,6 @@ async def _save_version(
             "report": json.dumps(report),
             "media_type": parsed.report.media_type,
         },
-    )
-    await connection.execute(
-        text("DELETE FROM sections WHERE workspace_id = :workspace AND version_id = :version"),
-        values,
     )
     if parsed.sections:
         await connection.execute(

@@ -16,6 +16,7 @@ from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
+from citewell.records.vector_index import ensure_vector_index
 from citewell.telemetry import OPEN_JOBS
 
 RECONCILE_LOCK = 4_129_889_002
@@ -36,6 +37,7 @@ class Reconciler:
     max_attempts: int
     unsent_after_seconds: float
     keep_answers_days: int
+    exact_below_chunks: int
     orphans_due: float = 0.0
 
     async def run(self) -> None:
@@ -47,6 +49,7 @@ class Reconciler:
             return
         await self._send_waiting()
         await self._refresh_statistics()
+        await ensure_vector_index(self.database, self.exact_below_chunks)
         await self._remove_orphans()
 
     async def run_forever(self, pause_seconds: float) -> None:

@@ -60,6 +60,15 @@ class Database:
         async with self._begin("citewell_system", "") as connection:
             yield connection
 
+    @asynccontextmanager
+    async def owner_connection(self) -> AsyncGenerator[AsyncConnection]:
+        """Lend a connection as the tables' owner, without a transaction, to build indexes.
+
+        Holds:   row-level security is forced, so the owner reads no rows by it.
+        """
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def check(self) -> None:
         """Do nothing, successfully.
 

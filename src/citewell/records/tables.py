@@ -208,12 +208,6 @@ vectors_384 = Table(
     _belongs_to("chunks", "chunk_id"),
     Index("ix_vectors_384_document", "workspace_id", "document_id"),
     Index("ix_vectors_384_collection", "workspace_id", "collection_id"),
-    Index(
-        "ix_vectors_384_hnsw",
-        "embedding",
-        postgresql_using="hnsw",
-        postgresql_ops={"embedding": "halfvec_cosine_ops"},
-    ),
 )
 
 jobs = Table(

@@ -148,7 +148,6 @@ CREATE TABLE vectors_384 (
 ALTER TABLE vectors_384 ALTER embedding SET STORAGE PLAIN;
 CREATE INDEX ix_vectors_384_document ON vectors_384 (workspace_id, document_id);
 CREATE INDEX ix_vectors_384_collection ON vectors_384 (workspace_id, collection_id);
-CREATE INDEX ix_vectors_384_hnsw ON vectors_384 USING hnsw (embedding halfvec_cosine_ops);
 CREATE TABLE jobs (
     workspace_id uuid NOT NULL
         CONSTRAINT fk_jobs_workspaces REFERENCES workspaces ON DELETE CASCADE,

@@ -148,5 +148,5 @@ async def test_publishing_says_when_terms_are_stale(database: Database) -> None:
     added = await upload(database, A, "c.txt", b"c")
     held = await claim(database, A, added.job_id)
     assert held is not None
-    stale = await publish_claim(database, A, held, [f"more {n}" for n in range(20)])
+    stale = await publish_claim(database, A, held, [f"more {n}" for n in range(40)])
     assert stale == await value(database, "SELECT id FROM collections")

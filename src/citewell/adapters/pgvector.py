@@ -1,6 +1,5 @@
 """The dense leg in PostgreSQL: pgvector halfvec, exact for small scopes, HNSW for large ones."""
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, LegResult, Scope, WorkspaceId
@@ -8,6 +7,7 @@ from citewell.ports import Vectors
 from citewell.records.chunks import vector_literal
 from citewell.records.scope import resolve_scope
 from citewell.records.session import Database
+from citewell.records.statements import text
 
 EXACT = """
 SELECT chunk_id, 1 - distance AS score FROM (

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import AnswerId, DocumentId, Json, WorkspaceId
 from citewell.errors import NotFound
+from citewell.records.statements import text
 
 
 async def add_answer(

@@ -1,9 +1,9 @@
 """Who did what: one row for each accepted change; never content."""
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import WorkspaceId
+from citewell.records.statements import text
 
 
 async def add_audit(

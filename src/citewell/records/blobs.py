@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.ports import BlobStore
 from citewell.records.session import Database
+from citewell.records.statements import text
 
 ORPHAN_SECONDS = 24 * 3600.0
 """A file that no version names is removed at this age: a younger one may be an upload's."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
@@ -25,12 +25,13 @@ from citewell.domain import (
 from citewell.errors import LeaseLost
 from citewell.ports import Vectors
 from citewell.records.lexical import searchable
+from citewell.records.statements import text
 
 CHUNKER_VERSION = 1
 """Raised when the same text would be cut differently: it is part of every chunk's id."""
 
 
-STALE_SHARE = 0.1
+STALE_SHARE = 0.3
 """While documents come in, terms are counted anew when this share of the chunks is new."""
 
 

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Literal
 from uuid import uuid4
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import DEFAULT_COLLECTION, CollectionId, DocumentId, WorkspaceId
 from citewell.errors import Conflict, NotFound
 from citewell.records.answers import remove_answers_from
+from citewell.records.statements import text
 
 Lock = Literal["", "FOR KEY SHARE", "FOR UPDATE"]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
@@ -21,6 +21,7 @@ from citewell.domain import (
 from citewell.errors import NotFound
 from citewell.records.answers import remove_answers_from
 from citewell.records.paging import Page, decode_cursor, page_of
+from citewell.records.statements import text
 
 
 @dataclass(frozen=True, slots=True)

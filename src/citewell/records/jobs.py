@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import DocumentId, JobId, JobStatus, Json, VersionId, WorkspaceId
 from citewell.errors import LeaseLost, NotFound
 from citewell.records.paging import Page, decode_cursor, page_of
+from citewell.records.statements import text
 
 FIRST_RETRY_SECONDS = 2.0
 

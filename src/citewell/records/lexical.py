@@ -12,11 +12,11 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, CollectionId, LegResult, Scope, WorkspaceId
 from citewell.records.scope import SearchSpace, resolve_scope
+from citewell.records.statements import text
 from citewell.records.tables import LEXICAL_DIMENSION
 
 SMALL_POSTING_BUDGET = 2_000

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from time import monotonic
 
 import structlog
-from sqlalchemy import text
 
 from citewell.domain import JobId, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
@@ -16,6 +15,7 @@ from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
+from citewell.records.statements import text
 from citewell.records.vector_index import ensure_vector_index
 from citewell.telemetry import OPEN_JOBS
 

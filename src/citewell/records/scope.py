@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import CollectionId, Scope, WorkspaceId
+from citewell.records.statements import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from citewell.domain import WorkspaceId
 from citewell.errors import Unavailable
+from citewell.records.statements import text
 
 ENTER = text(
     "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true),"

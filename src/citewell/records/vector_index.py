@@ -4,9 +4,8 @@ Measured: keeping it up costs 2.7 ms for each document of two chunks; making it 
 takes a second.
 """
 
-from sqlalchemy import text
-
 from citewell.records.session import Database
+from citewell.records.statements import text
 
 NAME = "ix_vectors_384_hnsw"
 BUILD_LOCK = 4_129_889_003

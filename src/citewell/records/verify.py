@@ -5,11 +5,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import text
-
 from citewell.ports import BlobStore
 from citewell.records.blobs import ORPHAN_SECONDS
 from citewell.records.session import Database
+from citewell.records.statements import text
 
 QUOTED = """
 SELECT count(*) FROM chunks c JOIN versions v

@@ -1,7 +1,8 @@
 """Which servers we talk to, and whether they have known holes."""
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.records.statements import text
 
 SAFE_POSTGRESQL = {15: 19, 16: 15, 17: 11, 18: 6}
 """The least minor release by major one: earlier ones overflow on a tsvector of document text."""

@@ -19,7 +19,7 @@ from citewell.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROGRAMS = frozenset({"postgres", "initdb", "valkey-server"})
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _POLL_SECONDS = 0.01
@@ -88,7 +88,7 @@ def signals_deferred() -> Generator[None]:
 
     before = {
         number: handler
-        for number in _SIGNALS
+        for number in STOP_SIGNALS
         if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN)
     }
     try:

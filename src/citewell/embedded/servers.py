@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -32,7 +33,13 @@ from citewell.embedded.postgres import (
     postgres_url,
     remove_postgres,
 )
-from citewell.embedded.process import Server, signals_deferred, signals_unwind, stop_servers
+from citewell.embedded.process import (
+    STOP_SIGNALS,
+    Server,
+    signals_deferred,
+    signals_unwind,
+    stop_servers,
+)
 from citewell.embedded.system_user import server_account
 from citewell.embedded.valkey import remove_valkey, valkey_server, valkey_url
 from citewell.errors import CitewellError, InputError, Unavailable
@@ -91,6 +98,8 @@ class _Watch(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        # A signal that the kernel gives to this thread would not wake the main one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         while not self._ended.wait(_WATCH_SECONDS):
             for server in self._servers:
                 if not server.running:
@@ -98,10 +107,14 @@ class _Watch(threading.Thread):
 
     def _revive(self, server: Server) -> None:
         log.warning("server_died", server=server.name, log=f"logs/{server.log_name}")
+        # The server must not inherit the mask: it is stopped by these signals.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         try:
             server.spawn()
         except (CitewellError, OSError) as error:
             log.warning("server_not_revived", server=server.name, error=type(error).__name__)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._ended.wait(_RESTART_PAUSE_SECONDS)
 
     def end(self) -> None:

@@ -113,7 +113,7 @@ def clone(servers: Servers, template: str) -> Callable[[], Any]:
         try:
             yield servers.database_url(name)
         finally:
-            # Not WITH (FORCE) at once: that may not end an autovacuum worker, which a plain one does.
+            # WITH (FORCE) may not end an autovacuum worker; a plain DROP does.
             try:
                 servers.execute(f"DROP DATABASE {name}")
             except psycopg.errors.ObjectInUse:

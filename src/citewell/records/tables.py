@@ -118,6 +118,7 @@ versions = Table(
     _json("report"),
     _created(),
     Column("published_at", DateTime(timezone=True)),
+    Column("staged_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "document_id", "number"),
     _belongs_to("documents", "document_id"),
@@ -231,8 +232,23 @@ jobs = Table(
     _created(),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    Column("task", Text, nullable=False, server_default="ingest"),
+    Column("parent_id", Uuid),
+    Column("part", Integer),
+    Column("part_count", Integer, nullable=False, server_default="0"),
+    Column("open_parts", Integer, nullable=False, server_default="0"),
+    Column("failed_parts", Integer, nullable=False, server_default="0"),
+    Column("password", Text),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    _belongs_to("jobs", "parent_id"),
+    Index(
+        "ix_jobs_parent",
+        "workspace_id",
+        "parent_id",
+        "part",
+        postgresql_where=text("parent_id IS NOT NULL"),
+    ),
     Index("ix_jobs_created", "workspace_id", "created_at", "id"),
     Index("ix_jobs_document", "workspace_id", "document_id"),
     Index(
@@ -271,4 +287,109 @@ audit_log = Table(
     _created(),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
+staged_texts = Table(
+    "staged_texts",
+    metadata,
+    _workspace(),
+    Column("version_id", Uuid, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "version_id", "part"),
+    _belongs_to("versions", "version_id"),
+)
+
+staged_chunks = Table(
+    "staged_chunks",
+    metadata,
+    _workspace(),
+    Column("version_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("chunk_id", Uuid, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("section", Integer),
+    Column("page", Integer),
+    Column("page_breaks", ARRAY(Integer), nullable=False),
+    Column("tokens", Integer, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "version_id", "ordinal"),
+    _belongs_to("versions", "version_id"),
+)
+
+staged_embeddings = Table(
+    "staged_embeddings",
+    metadata,
+    _workspace(),
+    Column("version_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("embedding", HALFVEC(384), nullable=False),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    Column("bm25", SPARSEVEC(LEXICAL_DIMENSION), nullable=False),
+    PrimaryKeyConstraint("workspace_id", "version_id", "ordinal"),
+    _belongs_to("versions", "version_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _workspace(),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Integer),
+    _json("reply"),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "key"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_idempotency_keys_created", "created_at"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("webhook_id", Uuid, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="waiting"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("run_after", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("message", Text),
+    _created(),
+    Column("finished_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    _belongs_to("webhooks", "webhook_id"),
+    Index(
+        "ix_webhook_deliveries_waiting",
+        "run_after",
+        postgresql_where=text("status = 'waiting'"),
+    ),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )

@@ -28,6 +28,10 @@ up: setup ## Serve http://127.0.0.1:8000 on a lasting data folder (ARGS="--data 
 test: $(VENV)/.developing ## Run all tests (under 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.developing ## Kill, starve and poison a running Citewell; show what was lost (ARGS="--kills N --seed N")
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.developing ## Check format, lint, types and import rules
 	@$(BIN)/ruff format --check

@@ -175,11 +175,12 @@ async def measure_bare_embedder(settings: Settings, texts: list[str]) -> float:
 
 
 def memory_mib(process: psutil.Process) -> dict[str, float]:
-    """Return resident memory of the API process and of the worker without its parsers."""
-    worker = next(child for child in process.children() if "worker" in child.cmdline())
+    """Return resident memory of the API process and of the largest worker without its parsers."""
+    workers = [child for child in process.children() if "worker" in child.cmdline()]
     return {
         "api_mib": process.memory_info().rss / 2**20,
-        "worker_mib": worker.memory_info().rss / 2**20,
+        "worker_mib": max(worker.memory_info().rss for worker in workers) / 2**20,
+        "workers": len(workers),
     }
 
 

@@ -27,6 +27,7 @@ pytest.register_assert_rewrite("contracts", "records.rows", "api.stage", "e2e.pr
 from citewell import embedded  # noqa: E402 - its settings must not see this shell's
 from citewell.adapters.local_blobs import LocalBlobStore  # noqa: E402
 from citewell.adapters.minilm import MiniLMEmbedder  # noqa: E402
+from citewell.domain import Chunking  # noqa: E402
 from citewell.ingest.pipeline import IngestPipeline  # noqa: E402
 from citewell.ingest.sandbox import ParserPool  # noqa: E402
 from citewell.records.schema import migrate  # noqa: E402
@@ -36,6 +37,15 @@ from records.databases import Servers, new_folder, open_database  # noqa: E402
 
 TEMPLATE = "citewell_template"
 _real_connect, _real_connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutations", type=int, default=500, help="how many damaged files to read")
+
+
+@pytest.fixture
+def mutations(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--mutations"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -151,15 +161,11 @@ async def ingest(embedder: MiniLMEmbedder) -> AsyncIterator[IngestPipeline]:
     """A file's real path, with parser processes that stay warm for the whole run."""
     settings = Settings()
     parser = ParserPool(
-        processes=2,
-        timeout_seconds=settings.parse.timeout_seconds,
-        memory_bytes=settings.parse.memory_bytes,
-        max_text_characters=settings.parse.max_text_characters,
+        chunking=Chunking(settings.chunk.size_tokens, settings.chunk.overlap_tokens, 256),
+        count_tokens="citewell.adapters.minilm_tokenizer:count_tokens",
     )
     try:
-        yield IngestPipeline(
-            parser, embedder, settings.chunk.size_tokens, settings.chunk.overlap_tokens
-        )
+        yield IngestPipeline(parser, embedder)
     finally:
         await parser.close()
 

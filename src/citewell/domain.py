@@ -17,12 +17,20 @@ VersionId = NewType("VersionId", UUID)
 ChunkId = NewType("ChunkId", UUID)
 JobId = NewType("JobId", UUID)
 AnswerId = NewType("AnswerId", UUID)
+WebhookId = NewType("WebhookId", UUID)
 
 PUBLIC_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 DEFAULT_COLLECTION = "default"
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
+JobKind = Literal["ingest", "reindex", "texts", "part"]
+"""What a job is for: one file, all of a collection anew, several texts, a part of a large file."""
+Task = Literal["ingest", "embed", "publish", "wait"]
+"""What a worker does next for a job; a job that waits for its parts is nobody's task."""
 Json = dict[str, Any]
+
+QUEUES = ("default", "document", "vectorstore", "rag")
+"""Maintenance and diagnostics; reading files; embedding and publishing; asynchronous questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,19 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ParseReport:
-    """What was read from a file, and what was not: the truth report's first half."""
+    """What was read from a file, and what was not: the truth report's first half.
+
+    ``pages``, ``tables`` and ``images`` are None where the format does not tell them.
+    """
 
     media_type: str
     encoding: str | None = None
     pages: int | None = None
     pages_without_text: tuple[int, ...] = ()
+    pages_by_ocr: tuple[Json, ...] = ()
     characters: int = 0
-    tables: int = 0
-    images: int = 0
+    tables: int | None = 0
+    images: int | None = 0
     skipped: tuple[Json, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -95,6 +107,42 @@ class Chunk:
     section: int | None
     page: int | None
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How text is cut: at most ``size_tokens`` a chunk, inside the embedder's window."""
+
+    size_tokens: int
+    overlap_tokens: int
+    window_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHead:
+    """What is known of a file once it was read: all but its text, sections and chunks."""
+
+    title: str
+    page_starts: tuple[int, ...]
+    metadata: Json
+    report: ParseReport
+    section_count: int
+    chunk_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPart:
+    """A part of a file that was read and cut; a small file is one part, ``last`` at once.
+
+    Holds: the texts of all parts, joined, are the canonical text; so for sections and chunks, each
+    kind in its order. A part's chunks need not lie in the part's text.
+    """
+
+    head: DocumentHead
+    text: str
+    sections: tuple[Section, ...]
+    chunks: tuple[Chunk, ...]
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,20 @@ CitewellError
 ├─ Conflict          409      true only in another state
 ├─ LimitExceeded     429      the caller must wait
 ├─ ProviderError     502      a model failed
-└─ Unavailable       503      our PostgreSQL or Valkey, or a server that did not start
+├─ RemoteFailed      502      an address that a user named did not answer
+├─ Unavailable       503      our PostgreSQL or Valkey, or a server that did not start
+└─ InsufficientStorage 507    a disk is full
 
-DocumentRejected is not an HTTP error: it ends a job as failed, with a reason code.
+DocumentRejected is not an HTTP error: it ends a job as failed, with a reason code. ParserKilled and
+LeaseLost are met by workers only.
 Anything else is a bug: logged with an id, and the id is all that a client sees.
 """
 
+import errno
 from typing import ClassVar
+
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No block, no quota, or a file-size limit: an OSError that only more room cures."""
 
 
 class CitewellError(Exception):
@@ -110,11 +117,27 @@ class ProviderError(CitewellError):
     retryable = True
 
 
+class RemoteFailed(CitewellError):
+    """The address did not answer as it should; look at the program behind it."""
+
+    code = "remote_failed"
+    status = 502
+    retryable = True
+
+
 class Unavailable(CitewellError):
     """A part that Citewell needs does not answer; try again in a few seconds."""
 
     code = "unavailable"
     status = 503
+    retryable = True
+
+
+class InsufficientStorage(CitewellError):
+    """There is no space left to store this; free some on the server, then send it again."""
+
+    code = "storage_full"
+    status = 507
     retryable = True
 
 
@@ -126,6 +149,14 @@ class DocumentRejected(CitewellError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message, code=code)
+
+
+class ParserKilled(CitewellError):
+    """The process that read the file was killed, perhaps for want of memory; split the file."""
+
+    code = "parser_killed"
+    status = 503
+    retryable = True
 
 
 class LeaseLost(CitewellError):

@@ -1,19 +1,22 @@
 """What Citewell needs from technology: each Protocol has at least two real or possible makers."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import BinaryIO, Literal, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from citewell.domain import (
+    QUEUES,
     Candidate,
     ChunkId,
     DraftSentence,
     JobId,
     LegResult,
-    ParsedDocument,
+    ParsedPart,
     Scope,
+    Task,
     WorkspaceId,
 )
 
@@ -88,30 +91,121 @@ class ChunkIndex(Protocol):
 
 
 class Parser(Protocol):
-    """Reads a file in a process of its own, under limits."""
+    """Reads and cuts a file in a process of its own, under limits."""
 
-    async def parse(self, path: str, name: str, media_type: str | None) -> ParsedDocument:
-        """Return the file's canonical text and structure.
+    def read(
+        self, path: str, name: str, media_type: str | None, password: str | None = None
+    ) -> AsyncGenerator[ParsedPart]:
+        """Yield the file's canonical text, sections and chunks, in parts of bounded size.
 
+        Holds:   a file of at most 512 chunks is one part; closing the generator early is allowed.
         Raises:  DocumentRejected – the file cannot become searchable text; the code says why.
+                 ParserKilled – another try may do better.
         """
         ...
+
+
+def task_name(task: Task) -> str:
+    """Return the name that a task's messages carry."""
+    return f"citewell.{task}"
 
 
 class Queue(Protocol):
     """Tells workers that jobs wait. A hint only: PostgreSQL is the ledger."""
 
-    async def send(self, kind: str, jobs: Sequence[tuple[WorkspaceId, JobId]]) -> None:
-        """Send a message for each job.
+    async def send(self, task: Task, jobs: Sequence[tuple[WorkspaceId, JobId]]) -> None:
+        """Send a message for each job to the queue of what is next to be done for it.
 
         Raises:  Unavailable – the broker does not answer; the jobs are sent again later.
         """
         ...
 
-    async def count_waiting(self) -> int:
-        """Count messages that no worker took yet.
+    async def count_waiting(self, queues: Sequence[str] = QUEUES) -> int:
+        """Count messages in these queues that no worker took yet.
 
         Raises:  Unavailable – the broker does not answer.
+        """
+        ...
+
+
+Workflow = Literal["add", "divide", "chain", "parallel", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """What became of a diagnostic task; ``error`` is a sentence for people."""
+
+    status: Literal["pending", "started", "done", "failed"]
+    result: Any = None
+    error: str | None = None
+
+
+class Diagnostics(Protocol):
+    """Small tasks that go the whole way: broker, worker, result; they touch no document.
+
+    Raises:  Unavailable – the broker does not answer; from each method but ``list_tasks``.
+    """
+
+    async def start(
+        self, workspace_id: WorkspaceId, workflow: Workflow, values: Mapping[str, Any]
+    ) -> str:
+        """Send a workflow's tasks; return the id under which ``find`` knows it for an hour."""
+        ...
+
+    async def find(self, workspace_id: WorkspaceId, task_id: str) -> TaskState | None:
+        """Return a workflow's state; None for an id that this workspace was not given."""
+        ...
+
+    async def count_waiting(self) -> Mapping[str, int]:
+        """Count the messages in each queue that no worker took yet."""
+        ...
+
+    def list_tasks(self) -> list[str]:
+        """List the names of the tasks that workers know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReply:
+    """A status, and the first bytes of the body; ``cut`` when there were more."""
+
+    status: int
+    body: bytes
+    cut: bool
+
+
+class Egress(Protocol):
+    """Requests to addresses that a user named: public hosts only, no redirects, small replies."""
+
+    enabled: bool
+
+    def require_enabled(self) -> None:
+        """Do nothing, successfully.
+
+        Raises:  AccessError – switched off; the message names the setting.
+        """
+        ...
+
+    async def check(self, url: str) -> None:
+        """Look whether ``send`` would go there now.
+
+        Raises:  AccessError – switched off.  Unprocessable – the address may not be called.
+        """
+        ...
+
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        deadline_seconds: float,
+        most_reply_bytes: int,
+    ) -> RemoteReply:
+        """POST ``content``; a redirect is a reply like any other.
+
+        Raises:  AccessError – switched off.  Unprocessable – the address may not be called.
+                 RemoteFailed – no connection, no trust, no whole reply before the deadline.
         """
         ...
 
@@ -122,7 +216,7 @@ class BlobStore(Protocol):
     async def add(self, stream: BinaryIO) -> tuple[str, int]:
         """Store a stream's bytes durably; return their sha256 and size in bytes.
 
-        Raises:  Unavailable – the disk is full or cannot be written.
+        Raises:  InsufficientStorage – the disk is full.  Unavailable – it cannot be written.
         """
         ...
 

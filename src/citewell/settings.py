@@ -58,14 +58,29 @@ class ParseSettings(_Group):
     """Limits of the process that reads files."""
 
     timeout_seconds: float = Field(default=60.0, gt=0, description="Longest time for one file.")
+    cpu_seconds: int = Field(
+        default=0, ge=0, description="Most processor time for one file; 0 fits the longest time."
+    )
     memory_bytes: int = Field(
         default=1024 * MEBIBYTE, ge=256 * MEBIBYTE, description="Most memory."
+    )
+    max_written_bytes: int = Field(
+        default=256 * MEBIBYTE, ge=0, description="Largest temporary file of a parser, in bytes."
+    )
+    max_threads: int = Field(
+        default=64, ge=16, le=4096, description="Most threads of one parser process."
     )
     max_text_characters: int = Field(
         default=20_000_000, ge=1, description="Longest text of one file."
     )
     processes: int = Field(
         default=2, ge=1, le=64, description="Parser processes kept warm per worker."
+    )
+    ocr: Literal["auto", "off"] = Field(
+        default="auto", description="auto = pages that are images are read, where OCR is installed."
+    )
+    ocr_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time for one file's OCR, beyond the time to read."
     )
 
 
@@ -133,7 +148,28 @@ class JobSettings(_Group):
         default=30.0, gt=0, description="A queued job is sent again after."
     )
     concurrency: int = Field(
-        default=4, ge=1, le=256, description="Jobs that one worker runs at once."
+        default=64, ge=1, le=1024, description="Jobs that one worker process runs at once."
+    )
+    processes: int = Field(
+        default=2, ge=1, le=64, description="Worker processes that `citewell up` keeps running."
+    )
+    silent_after_seconds: float = Field(
+        default=30.0, gt=0, description="`up` replaces a worker that is silent for this long."
+    )
+
+
+class VersionSettings(_Group):
+    """What is kept of documents that were uploaded anew."""
+
+    keep: int = Field(default=3, ge=0, description="Earlier versions of a document that are kept.")
+
+
+class EgressSettings(_Group):
+    """Requests to addresses that a user named, such as a webhook's."""
+
+    enabled: bool = Field(default=False, description="Call addresses that users name: webhooks.")
+    allow_private: bool = Field(
+        default=False, description="Such calls also by http and to intranets."
     )
 
 
@@ -152,6 +188,9 @@ class Settings(BaseSettings):
     data: Path = Field(default_factory=default_data_folder, description="Folder for all data.")
     cache: Path = Field(
         default_factory=default_cache_folder, description="Folder for what can be made again."
+    )
+    inbox: Path | None = Field(
+        default=None, description="Folder that `POST /rag/pipeline` may take files from."
     )
     database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL with pgvector; empty starts the embedded server."
@@ -176,6 +215,8 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
     jobs: JobSettings = JobSettings()
+    versions: VersionSettings = VersionSettings()
+    egress: EgressSettings = EgressSettings()
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -184,10 +225,15 @@ class Settings(BaseSettings):
             return hosts
         return tuple(host.strip() for host in hosts.split(",") if host.strip())
 
-    @field_validator("data", "cache")
+    @field_validator("inbox", mode="before")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+    def _none_when_empty(cls, folder: object) -> object:
+        return folder or None
+
+    @field_validator("data", "cache", "inbox")
+    @classmethod
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser().absolute()
 
     @classmethod
     def load(cls, **overrides: object) -> Self:

@@ -1,28 +1,42 @@
 """The only place that names adapters: settings in, open services out."""
 
+import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from celery import Celery
 from pydantic import SecretStr
 
+from citewell.adapters.batching import BatchingEmbedder
+from citewell.adapters.celery_diagnostics import CeleryDiagnostics
 from citewell.adapters.celery_queue import CeleryQueue, make_celery
+from citewell.adapters.diagnostic_tasks import register_diagnostics
+from citewell.adapters.egress import CheckedEgress
 from citewell.adapters.extractive import ExtractiveChatModel
 from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.answer.pipeline import AnswerPipeline
+from citewell.domain import Chunking
 from citewell.errors import InputError, Unavailable
+from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
-from citewell.ports import BlobStore, Embedder, Queue
+from citewell.ingest.sandbox_limits import ParserLimits
+from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, Queue
 from citewell.records.reconcile import Reconciler
+from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
-from citewell.records.verify import verify
+from citewell.records.verify import Check, verify
 from citewell.records.versions import read_server_versions
+from citewell.records.webhook_sender import WebhookSender
 from citewell.settings import Settings
+
+MINILM_COUNT_TOKENS = "citewell.adapters.minilm_tokenizer:count_tokens"
+"""What parser processes count with: the embedder's own counter, without its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +50,14 @@ class Services:
     embedder: Embedder
     answers: AnswerPipeline
     reconciler: Reconciler
+    egress: Egress
+    webhooks: WebhookSender
+    diagnostics: Diagnostics
 
     async def check_ready(self) -> dict[str, str]:
         """Return what each dependency says: "ok", or a sentence on what is wrong."""
-        return {
-            "database": await self._check_database(),
-            "broker": await self._check_broker(),
-        }
+        database, broker = await asyncio.gather(self._check_database(), self._check_broker())
+        return {"database": database, "broker": broker}
 
     async def read_server_versions(self) -> list[tuple[str, str | None]]:
         """Return each server's version, with a sentence when it is too old to be safe."""
@@ -71,9 +86,13 @@ class Ledger:
     database: Database
     blobs: BlobStore
 
-    async def verify(self) -> list[dict[str, str | int]]:
-        """Check every invariant; return each with its count of breaches."""
-        return [asdict(check) for check in await verify(self.database, self.blobs)]
+    async def verify(self) -> list[Check]:
+        """Check every invariant; return each with what breaks it."""
+        return await verify(self.database, self.blobs)
+
+    async def repair(self, checks: list[Check]) -> list[Repair]:
+        """Cure what the checks found, where it can be cured."""
+        return await repair(self.database, self.blobs, checks)
 
 
 @asynccontextmanager
@@ -90,10 +109,10 @@ async def open_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
 
 
 @asynccontextmanager
-async def open_services(
-    settings: Settings, *, embedder_threads: int | None = None, embedder_parallel: int = 1
-) -> AsyncGenerator[Services]:
+async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGenerator[Services]:
     """Open everything that answers questions and takes uploads; close it at the end.
+
+    A worker's embedder takes the texts of several documents together, one core a batch.
 
     Raises:  InputError – a server's URL is missing.
     """
@@ -102,12 +121,12 @@ async def open_services(
         stack.push_async_callback(database.close)
         queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
         stack.push_async_callback(queue.close)
-        embedder = MiniLMEmbedder(
-            settings.cache,
-            settings.embedder.threads if embedder_threads is None else embedder_threads,
-            embedder_parallel,
-        )
+        embedder = _open_embedder(settings, worker=worker)
         blobs = LocalBlobStore(settings.blobs_folder)
+        egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
+        redis_url = _url(settings.redis_url, "REDIS")
+        diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
+        stack.push_async_callback(diagnostics.close)
         yield Services(
             settings=settings,
             database=database,
@@ -124,7 +143,17 @@ async def open_services(
                 settings.answer.keep_days,
                 settings.retrieval.exact_below_chunks,
             ),
+            egress=egress,
+            webhooks=WebhookSender(database, egress),
+            diagnostics=diagnostics,
         )
+
+
+def _open_embedder(settings: Settings, *, worker: bool) -> Embedder:
+    if not worker:
+        return MiniLMEmbedder(settings.cache, settings.embedder.threads)
+    parallel = max(1, (os.cpu_count() or 1) // settings.jobs.processes)
+    return BatchingEmbedder(MiniLMEmbedder(settings.cache, 1, parallel), parallel)
 
 
 @asynccontextmanager
@@ -132,25 +161,34 @@ async def open_ingest(services: Services) -> AsyncGenerator[IngestPipeline]:
     """Open the parser processes and the file's path; close them at the end."""
     settings = services.settings
     parser = ParserPool(
-        processes=settings.parse.processes,
-        timeout_seconds=settings.parse.timeout_seconds,
-        memory_bytes=settings.parse.memory_bytes,
-        max_text_characters=settings.parse.max_text_characters,
-    )
-    try:
-        yield IngestPipeline(
-            parser=parser,
-            embedder=services.embedder,
+        chunking=Chunking(
             size_tokens=settings.chunk.size_tokens,
             overlap_tokens=settings.chunk.overlap_tokens,
-        )
+            window_tokens=services.embedder.window_tokens,
+        ),
+        count_tokens=MINILM_COUNT_TOKENS,
+        processes=settings.parse.processes,
+        limits=ParserLimits(
+            timeout_seconds=settings.parse.timeout_seconds,
+            cpu_seconds=settings.parse.cpu_seconds or int(settings.parse.timeout_seconds) + 1,
+            memory_bytes=settings.parse.memory_bytes,
+            max_written_bytes=settings.parse.max_written_bytes,
+            max_threads=settings.parse.max_threads,
+            max_text_characters=settings.parse.max_text_characters,
+            ocr_seconds=settings.parse.ocr_seconds if ocr_is_enabled(settings.parse.ocr) else 0.0,
+        ),
+    )
+    try:
+        yield IngestPipeline(parser=parser, embedder=services.embedder)
     finally:
         await parser.close()
 
 
 def open_celery(settings: Settings) -> Celery:
-    """Make the Celery app that a worker process consumes with."""
-    return make_celery(_url(settings.redis_url, "REDIS"))
+    """Make the Celery app that a worker process consumes with; it has the diagnostic tasks."""
+    app = make_celery(_url(settings.redis_url, "REDIS"))
+    register_diagnostics(app)
+    return app
 
 
 def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder) -> AnswerPipeline:

@@ -4,10 +4,12 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from citewell.adapters.celery_queue import CeleryQueue
+from citewell.adapters.celery_queue import MESSAGE_JOBS, CeleryQueue
+from citewell.domain import JobId, WorkspaceId
 from contracts.job_queue import QueueContract, some_jobs
 from records.databases import Servers
 
@@ -37,8 +39,19 @@ class TestCeleryQueue(QueueContract):
         (message,) = await queue._redis.lrange("citewell.document", 0, -1)
         outer = json.loads(message)
         args, kwargs, _ = json.loads(base64.b64decode(outer["body"]))
-        assert (args, kwargs) == ([str(workspace_id), str(job_id)], {})
+        assert (args, kwargs) == ([str(workspace_id), [str(job_id)]], {})
         assert outer["headers"]["task"] == "citewell.ingest"
+
+    async def test_many_jobs_share_messages_but_not_with_another_workspace(
+        self, queue: CeleryQueue
+    ) -> None:
+        ours, theirs = some_jobs(MESSAGE_JOBS + 1), [(WorkspaceId(uuid4()), JobId(uuid4()))]
+        await queue.send("ingest", [*ours[:3], *theirs, *ours[3:]])
+        messages = await queue._redis.lrange("citewell.document", 0, -1)
+        told = [json.loads(base64.b64decode(json.loads(each)["body"]))[0] for each in messages]
+        assert sorted(len(jobs) for _, jobs in told) == [1, 1, MESSAGE_JOBS]
+        pairs = {(workspace, job) for workspace, jobs in told for job in jobs}
+        assert pairs == {(str(workspace), str(job)) for workspace, job in [*ours, *theirs]}
 
     async def test_every_key_is_ours(self, queue: CeleryQueue) -> None:
         await queue.send("ingest", some_jobs(1))

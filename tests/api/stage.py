@@ -14,10 +14,11 @@ from sqlalchemy import text
 from citewell.api.app import create_app
 from citewell.domain import JobId, WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
-from citewell.records.jobs import claim_job
 from citewell.settings import Settings
 from citewell.wiring import Services
-from citewell.worker import JobRun
+from citewell.worker.holder import JobHolder
+from citewell.worker.publishing import PublicationGroup
+from citewell.worker.runs import JobRun, Workshop
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 File = tuple[str, bytes] | tuple[str, bytes, str]
@@ -40,22 +41,24 @@ class Api:
     async def work(self) -> int:
         """Run every waiting job as a worker does, one after the other; return how many."""
         done = 0
+        services = self.services
+        holder = JobHolder(services.database, services.settings.jobs)
+        workshop = Workshop(services, self.ingest, holder, PublicationGroup(services))
         while True:
             async with self.services.database.system_transaction() as connection:
                 waiting = await connection.execute(
                     text(
-                        "SELECT workspace_id, id FROM jobs WHERE status = 'queued' "
+                        "SELECT workspace_id, id, task FROM jobs WHERE status = 'queued' "
                         "AND coalesce(run_after, now()) <= now() ORDER BY created_at"
                     )
                 )
-                jobs = [(WorkspaceId(row[0]), JobId(row[1])) for row in waiting]
+                jobs = [(WorkspaceId(row[0]), JobId(row[1]), row[2]) for row in waiting]
             if not jobs:
                 return done
-            for workspace_id, job_id in jobs:
-                async with self.services.database.transaction(workspace_id) as connection:
-                    claim = await claim_job(connection, workspace_id, job_id, 60)
+            for wanted in jobs:
+                claim = await holder.claim(wanted)
                 assert claim is not None
-                await JobRun(self.services, self.ingest, workspace_id, claim).run()
+                await JobRun(workshop, claim).run()
                 done += 1
 
     async def add(self, name: str, data: bytes | str, **form: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,19 @@ async def test_an_empty_file_is_422(api: Api) -> None:
 @pytest.mark.parametrize(
     ("name", "data"),
     [("noise.bin", BINARY), ("program", b"\x7fELF\x02\x01\x01" + bytes(200)),
-     ("picture.png", b"\x89PNG\r\n\x1a\n" + BINARY)],
+     ("picture.gif", b"GIF89a" + BINARY)],
 )  # fmt: skip
 async def test_what_is_no_document_is_415(api: Api, name: str, data: bytes) -> None:
     require_problem(await api.upload((name, data)), 415, "unsupported_media")
+
+
+async def test_an_image_is_415_where_ocr_is_not_installed(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    reply = await api.upload(("scan.png", b"\x89PNG\r\n\x1a\n" + BINARY))
+    problem = require_problem(reply, 415, "unsupported_media")
+    assert "pip install 'citewell[ocr]'" in problem["detail"]
 
 
 async def test_a_broken_pdf_fails_as_a_job_with_a_reason(api: Api) -> None:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from citewell.errors import Unavailable
+from citewell.errors import InsufficientStorage
 from citewell.ports import BlobStore
 
 
@@ -93,7 +93,7 @@ class BlobStoreContract:
     async def test_a_stream_that_fails_leaves_nothing(
         self, store: BlobStore, count_files: Callable[[], int], error: Exception
     ) -> None:
-        expected = Unavailable if isinstance(error, OSError) else ValueError
+        expected = InsufficientStorage if isinstance(error, OSError) else ValueError
         with pytest.raises(expected):
             await store.add(cast("BinaryIO", Failing(error)))
         assert count_files() == 0

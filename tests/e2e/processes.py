@@ -47,6 +47,22 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"NO_COLOR": "1", "COLUMNS": "200"} | more
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line; nothing once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def name_of(process: psutil.Process) -> str:
+    """Return a process's program; nothing once it has ended."""
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
+
+
 class Program:
     """One installation's ``citewell``, working on one data folder."""
 
@@ -76,9 +92,8 @@ class Program:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    @contextmanager
-    def up(self) -> Iterator["Running"]:
-        """Have ``citewell up`` run inside the block."""
+    def spawn(self) -> "Running":
+        """Begin a ``citewell up``; it may not serve yet."""
         with (self.folder / "up.log").open("ab") as log:  # a pipe that nobody reads would fill up
             process = subprocess.Popen(
                 [self.command, "up", "--data", str(self.data), "--port", "0"],
@@ -88,7 +103,12 @@ class Program:
                 stderr=log,
                 start_new_session=True,
             )
-        running = Running(self, process)
+        return Running(self, process)
+
+    @contextmanager
+    def up(self) -> Iterator["Running"]:
+        """Have ``citewell up`` run inside the block."""
+        running = self.spawn()
         try:
             running.wait_ready()
             yield running
@@ -166,13 +186,22 @@ class Running:
         wait_until(done, seconds)
         return self.jobs()
 
-    def worker(self) -> psutil.Process:
-        (found,) = [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if "worker" in child.cmdline()
+    def workers(self) -> list[psutil.Process]:
+        """Every worker process, whoever started it."""
+        return [process for process in self.family()[1:] if "worker" in command_of(process)]
+
+    def parsers(self) -> list[psutil.Process]:
+        """Every process that reads files for a worker."""
+        return [
+            process
+            for process in self.family()[1:]
+            if any("citewell.ingest.sandbox" in part for part in command_of(process))
         ]
-        return found
+
+    def server(self, name: str) -> list[psutil.Process]:
+        """The embedded server's first process: ``postgres`` or ``valkey-server``."""
+        own = psutil.Process(self.process.pid)
+        return [child for child in own.children() if Path(name_of(child)).name == name]
 
     def family(self) -> list[psutil.Process]:
         """This process and all that came from it, in whatever session."""

@@ -26,7 +26,7 @@ def document(number: int, sentences: int = 96) -> bytes:
 
 @pytest.fixture(scope="module")
 def program(data: Path) -> Program:
-    return Program(data, **QUICK_JOBS)
+    return Program(data, CITEWELL_JOBS__SILENT_AFTER_SECONDS="4", **QUICK_JOBS)
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +37,30 @@ def first(program: Program) -> Iterator[Running]:
 
 def test_a_killed_workers_jobs_end_all_the_same(program: Program, first: Running) -> None:
     first.upload({f"{n}.txt": document(n) for n in range(20)})
-    wait_until(lambda: {"queued", "running", "done"} <= {job["status"] for job in first.jobs()}, 30)
-    worker = first.worker()
-    worker.kill()
+    wait_until(lambda: "running" in {job["status"] for job in first.jobs()}, 30)
+    killed = first.workers()
+    for worker in killed:
+        worker.kill()
     jobs = first.wait_done(20, 90)
-    assert first.worker().pid != worker.pid
+    assert not {worker.pid for worker in first.workers()} & {worker.pid for worker in killed}
     assert any(job["attempt"] > 1 for job in jobs)
     documents = first.get("/documents", limit=200).json()["documents"]
     assert len(documents) == 20
     assert all(item["status"] == "ready" and item["version"] == 1 for item in documents)
     checked = program.run("verify")
     assert checked.returncode == 0, checked.stdout
+
+
+def test_a_worker_that_is_silent_is_replaced(program: Program, first: Running) -> None:
+    stopped = first.workers()[0]
+    stopped.suspend()
+
+    def replaced() -> bool:
+        workers = first.workers()
+        return len(workers) == 2 and stopped.pid not in {worker.pid for worker in workers}
+
+    wait_until(replaced, 30)
+    assert "answers no more" in (program.folder / "up.log").read_text()
 
 
 def test_a_killed_server_loses_nothing(program: Program, first: Running) -> None:

@@ -30,7 +30,7 @@ def running(program: Program) -> Iterator[Running]:
         assert len(files) == FILES
         done = program.run("ingest", *files)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{FILES} indexed.\n"
+        assert re.fullmatch(rf"{FILES} indexed; \d+ chunks\.\n", done.stdout)
         yield up
 
 
@@ -43,7 +43,7 @@ def test_ingesting_again_costs_nothing(program: Program, running: Running, tmp_p
     done = program.run("ingest", str(folder))
     assert done.returncode == 1
     assert "bad.bin" in done.stderr
-    assert done.stdout == "1 rejected, 1 indexed.\n"
+    assert done.stdout == "1 rejected, 1 indexed; 1 chunk.\n"
     again: list[dict[str, Any]] = program.json("ingest", str(folder / "below"), "--collection", "c")
     assert [(item["name"], item["status"]) for item in again] == [("note.txt", "done")]
     again = program.json("ingest", str(folder / "below"), "--collection", "c")

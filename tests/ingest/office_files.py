@@ -139,3 +139,73 @@ def pdf(pages: list[list[str]]) -> bytes:
         b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R >>\n"
         b"startxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table, len(objects) + 1, len(body))
     )
+
+
+S = (
+    'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+    'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+)
+CONTENT_TYPES = (
+    '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+    '<Default Extension="rels" '
+    'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    '<Default Extension="xml" ContentType="application/xml"/><Override '
+    'PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.'
+    'spreadsheetml.sheet.main+xml"/></Types>'
+)
+CORE = (
+    '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/'
+    'core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+    'xmlns:dcterms="http://purl.org/dc/terms/"><dc:title>A Title</dc:title>'
+    "<dc:creator>Ann Author</dc:creator><dcterms:created>2024-01-02T03:04:05Z</dcterms:created>"
+    "<dcterms:modified>2024-02-03T04:05:06Z</dcterms:modified></cp:coreProperties>"
+)
+
+
+def xlsx(sheets: dict[str, str], *, styles: str = "", prolog: str = "") -> bytes:
+    """Return a workbook whose sheets hold these rows; a name that begins with - is hidden."""
+    entries = "".join(
+        f'<sheet name="{name.lstrip("-")}" sheetId="{n}" r:id="s{n}"'
+        f"{' state=' + chr(34) + 'hidden' + chr(34) if name.startswith('-') else ''}/>"
+        for n, name in enumerate(sheets, start=1)
+    )
+    numbers = range(1, len(sheets) + 1)
+    targets = [(f"s{n}", "worksheet", f"worksheets/sheet{n}.xml") for n in numbers]
+    members: dict[str, str | bytes] = {
+        "[Content_Types].xml": CONTENT_TYPES,
+        "_rels/.rels": relations(("r1", "officeDocument", "xl/workbook.xml")),
+        "docProps/core.xml": CORE,
+        "xl/workbook.xml": f"{prolog}<workbook {S}><sheets>{entries}</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": relations(*targets, ("st", "styles", "styles.xml")),
+        "xl/styles.xml": f"<styleSheet {S}>{styles}</styleSheet>",
+    }
+    for number, rows in enumerate(sheets.values(), start=1):
+        members[f"xl/worksheets/sheet{number}.xml"] = (
+            f"<worksheet {S}><sheetData>{rows}</sheetData></worksheet>"
+        )
+    return zipped(members)
+
+
+ODF_NAMES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{place}:1.0"'
+    for name, place in (
+        ("office", "office"), ("text", "text"), ("table", "table"), ("draw", "drawing"),
+        ("presentation", "presentation"), ("meta", "meta"),
+    )
+)  # fmt: skip
+
+
+def odf(kind: str, body: str, *, prolog: str = "", encrypted: bool = False) -> bytes:
+    """Return an OpenDocument file: text, spreadsheet or presentation."""
+    manifest = "<manifest:encryption-data/>" if encrypted else ""
+    return zipped({
+        "mimetype": f"application/vnd.oasis.opendocument.{kind}",
+        "META-INF/manifest.xml": '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:'
+        f'manifest:1.0" xmlns:manifest="x">{manifest}</m:manifest>',
+        "content.xml": f"{prolog}<office:document-content {ODF_NAMES}><office:body>"
+        f"<office:{kind}>{body}</office:{kind}></office:body></office:document-content>",
+        "meta.xml": f'<office:document-meta {ODF_NAMES} xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        "<office:meta><dc:title>A Title</dc:title><meta:initial-creator>Ann Author"
+        "</meta:initial-creator><meta:creation-date>2023-05-06T07:08:09</meta:creation-date>"
+        "<dc:date>2023-06-07T08:09:10</dc:date></office:meta></office:document-meta>",
+    })  # fmt: skip

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from citewell.domain import Chunk, ParsedDocument
-from citewell.ingest.chunk import CONTEXT_TOKENS, chunk
+from citewell.domain import Chunk, Chunking, ParsedDocument
+from citewell.ingest.chunk import CONTEXT_TOKENS, WordCosts, chunk
 from citewell.ingest.load import load
 
 
@@ -24,7 +24,7 @@ def count_letters(texts: Sequence[str]) -> list[int]:
 
 
 def cut(parsed: ParsedDocument, size: int = 40, overlap: int = 0, window: int = 100) -> list[Chunk]:
-    return chunk(parsed, size, overlap, window, count_words)
+    return chunk(parsed, Chunking(size, overlap, window), WordCosts(count_words))
 
 
 def check(
@@ -122,7 +122,8 @@ def test_pages() -> None:
 def test_five_megabytes_on_one_line_take_seconds() -> None:
     parsed = load(b"some words on an endless line " * 170_000, "a.txt")
     started = time.perf_counter()
-    chunks = chunk(parsed, 200, 0, 256, lambda texts: [len(text.split()) for text in texts])
+    costs = WordCosts(lambda texts: [len(text.split()) for text in texts])
+    chunks = chunk(parsed, Chunking(200, 0, 256), costs)
     assert time.perf_counter() - started < 10
     assert len(chunks) > 4000
 
@@ -153,7 +154,7 @@ def test_every_document_holds_the_rules(blocks, size, overlap, count) -> None:
     assert edges[-1][2] == len(parsed.text)
     assert all(start <= body <= end for start, body, end in edges)
     assert all(left[2] == right[0] for left, right in pairwise(edges))
-    chunks = chunk(parsed, size, overlap, 100, count)
+    chunks = chunk(parsed, Chunking(size, overlap, 100), WordCosts(count))
     check(parsed, chunks, count)
     assert all(made.tokens <= size or len(made.text) == 1 for made in chunks)
     covered = {place for made in chunks for place in range(made.start, made.end)}

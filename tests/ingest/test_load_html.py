@@ -131,3 +131,16 @@ def test_sections_partition_the_text() -> None:
     assert all(left[1] == right[0] for left, right in pairwise(edges))
     assert [section.parent for section in parsed.sections] == [None, None, 1, None]
     assert parsed.sections[2].path == ("A", "B")
+
+
+def test_authors_and_dates_are_metadata() -> None:
+    page = (
+        '<head><meta name="DC.creator" content="Ann"><meta property="article:published_time" '
+        'content="2024-01-02T03:04:05Z"><meta property="article:modified_time" '
+        'content="2024-02-03"></head><p>Text.</p>'
+    )
+    assert load(page.encode(), "a.html").metadata == {
+        "author": "Ann",
+        "created": "2024-01-02T03:04:05Z",
+        "modified": "2024-02-03",
+    }

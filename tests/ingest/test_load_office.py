@@ -1,7 +1,24 @@
 """Word, PowerPoint, EPUB and PDF."""
 
-from office_files import HEADING_NUMBERS, HEADING_STYLES, docx, epub, paragraph, pdf, pptx, shape
+import io
+import zipfile
+import zlib
 
+from office_files import (
+    HEADING_NUMBERS,
+    HEADING_STYLES,
+    P,
+    docx,
+    epub,
+    paragraph,
+    pdf,
+    pptx,
+    relations,
+    shape,
+    zipped,
+)
+
+from citewell.ingest.formats.right_to_left import mend_word_order
 from citewell.ingest.load import load
 
 
@@ -109,3 +126,51 @@ def test_pdf_sections_need_an_unbroken_sequence() -> None:
         ("1", "Start"), ("1.1", "Inside"), ("1.2", "Outside"), ("2", "End"),
     ]  # fmt: skip
     assert [s.title for s in load(pdf([listed]), "a.pdf").sections] == [""]
+
+
+def test_pdf_dates_and_what_the_text_layer_lacks() -> None:
+    packed = zlib.compress(b"<< /Subtype /Widget /V (typed in) >> << /Type /EmbeddedFile >>")
+    extra = (
+        b"9 0 obj\n<< /CreationDate (D:20230102030405+02'00') /ModDate (D:20240102030405Z) >>\n"
+        b"endobj\n10 0 obj\n<< /Type /ObjStm /N 2 /Length %d /Filter /FlateDecode >>\nstream\n"
+        b"%s\nendstream\nendobj\n" % (len(packed), packed)
+    )
+    data = pdf([["Some text on the page."]])
+    place = data.rindex(b"xref\n0")
+    parsed = load(data[:place] + extra + data[place:], "a.pdf")
+    assert parsed.metadata["created"] == "2023-01-02T03:04:05+02:00"
+    assert parsed.metadata["modified"] == "2024-01-02T03:04:05Z"
+    assert {item["what"] for item in parsed.report.skipped} == {"form fields", "attached files"}
+    assert parsed.report.tables is None
+    assert parsed.report.images is None
+
+
+def test_arabic_words_come_in_the_order_of_reading() -> None:
+    drawn = ".البيانات لتحليل مثالية R 2.5 تجعلها ،فريدة ميزات"
+    assert mend_word_order(drawn) == "ميزات فريدة، تجعلها R 2.5 مثالية لتحليل البيانات."
+    written = "ميزات فريدة، تجعلها مثالية لتحليل البيانات."
+    assert mend_word_order(written) == written
+
+
+def test_slides_tell_their_diagrams_and_what_is_hidden() -> None:
+    frame = (
+        '<p:graphicFrame><a:graphic><a:graphicData><d:relIds xmlns:d="x" r:dm="d1"/>'
+        "</a:graphicData></a:graphic></p:graphicFrame>"
+    )
+    with zipfile.ZipFile(io.BytesIO(pptx([shape("Plan", "title") + frame]))) as archive:
+        parts: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    slide = parts["ppt/slides/slide0.xml"]
+    assert isinstance(slide, bytes)
+    parts |= {
+        "ppt/slides/slide0.xml": slide.replace(b"<p:sld ", b'<p:sld show="0" '),
+        "ppt/slides/_rels/slide0.xml.rels": relations(
+            ("d1", "diagramData", "../diagrams/data1.xml")
+        ),
+        "ppt/diagrams/data1.xml": f"<m {P}><a:p><a:t>First step</a:t></a:p>"
+        "<a:p><a:t>Next step</a:t></a:p></m>",
+        "ppt/charts/chart1.xml": "<c/>",
+    }
+    parsed = load(zipped(parts), "a.pptx")
+    assert parsed.text == "Plan\n\nFirst step\nNext step"
+    assert parsed.report.warnings == ("Slide 1 is hidden in the file; it was read.",)
+    assert [item["what"] for item in parsed.report.skipped] == ["charts"]

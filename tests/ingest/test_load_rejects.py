@@ -4,7 +4,8 @@ import io
 import zipfile
 
 import pytest
-from office_files import docx, paragraph, pdf, relations, zipped
+from hostile_files import stored
+from office_files import docx, odf, paragraph, pdf, relations, zipped
 
 from citewell.errors import DocumentRejected, Unprocessable, UnsupportedMedia
 from citewell.ingest.detect import DOCX, EPUB, HTML, PDF, TEXT, sniff
@@ -46,6 +47,7 @@ def locked_zip() -> bytes:
         (docx("<w:p>").replace(b"PK\x05\x06", b"PK\x05\x07"), "a.docx", "corrupt"),
         (zipped({"word/document.xml": "<open>", "_rels/.rels": relations()}), "a.docx", "corrupt"),
         (traversal(), "a.docx", "corrupt"),
+        (stored({"word/document.xml": b"x" * 99}, directory_size=9), "a.docx", "corrupt"),
         (zipped({"a.txt": "x"}), "a.zip", "unsupported"),
         (bytes(range(256)) * 4, "a.bin", "unsupported"),
         (OLE + b"\0" * 600 + "EncryptedPackage".encode("utf-16-le"), "a.docx", "encrypted"),
@@ -128,3 +130,28 @@ def test_sniff_empty() -> None:
 def test_an_image_is_told_that_ocr_is_off() -> None:
     with pytest.raises(UnsupportedMedia, match="OCR is not enabled"):
         sniff(b"\x89PNG\r\n\x1a\n\0", "scan.png")
+
+
+def test_what_a_file_says_of_itself_stays_short() -> None:
+    """Lists of documents and of results repeat each document's properties."""
+    core = "<c xmlns:d='x'><d:subject>" + "word " * 400_000 + "</d:subject></c>"
+    with_core = io.BytesIO(docx(paragraph("Text.")))
+    with zipfile.ZipFile(with_core, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("docProps/core.xml", core)
+    read = load(with_core.getvalue(), "a.docx")
+    assert len(read.metadata["subject"]) == 1000
+
+
+def test_a_report_names_a_bounded_number_of_things() -> None:
+    parts = b"".join(b"--B\nContent-Type: x/%d\n\nz\n" % number for number in range(5000))
+    head = b"From: a\nSubject: s\nContent-Type: multipart/mixed; boundary=B\n\n"
+    report = load(head + b"--B\n\nhello\n" + parts + b"--B--\n", "a.eml").report
+    assert len(report.skipped) == 1001
+    assert sum(item["count"] for item in report.skipped) == 5000
+
+
+def test_a_file_of_very_many_pages_is_refused() -> None:
+    pages = "<draw:page/>" * 100_001
+    with pytest.raises(DocumentRejected, match="100,000 pages") as raised:
+        load(odf("presentation", pages), "a.odp")
+    assert raised.value.reason == "too_much_text"

@@ -26,6 +26,57 @@ def test_encodings(text: str, codec: str, encoding: str) -> None:
     assert parsed.report.encoding == encoding
 
 
+LINES = {
+    "ru": "Все люди рождаются свободными и равными\nв своем достоинстве и правах.",
+    "el": "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια",
+    "zh": "人人生而自由，在尊严和权利上一律平等。\n他们赋有理性和良心。",
+    "ja": "モデルの評価は、テストデータを用いて\n行われました。",
+    "pl": "Zażółć gęślą jaźń. Wszystkie prawa zastrzeżone, łódź płynie po wodzie.",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "codec"),
+    [
+        ("ru", "utf-16-le"), ("ru", "utf-16-be"), ("el", "utf-16-le"), ("zh", "utf-16-le"),
+        ("zh", "utf-16-be"), ("zh", "utf-32-be"), ("ja", "utf-16-be"), ("ja", "iso2022_jp"),
+        ("ru", "cp1251"), ("ru", "koi8-r"), ("el", "iso8859-7"), ("zh", "gb18030"),
+        ("pl", "cp1250"), ("pl", "iso8859-2"),
+    ],
+)  # fmt: skip
+def test_encodings_that_nothing_declares(language: str, codec: str) -> None:
+    parsed = load(LINES[language].encode(codec), "a.txt")
+    assert parsed.text == LINES[language]
+    guessed = not codec.startswith(("utf", "iso2022"))
+    assert guessed == any("was guessed" in warning for warning in parsed.report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("shift_jis", "cp932"), ("utf-8", "cp932"), ("utf-16", "utf-8"), ("undefined", "utf-8"),
+        ("iso-8859-1", "utf-8"), ("utf-8", "utf-16"), ("utf-8", "utf-32"),
+    ],
+)  # fmt: skip
+def test_xml_and_html_declare_their_charset_rightly_or_not(declared: str, codec: str) -> None:
+    words = "これは日本語のテキストです。カタカナもあります。"
+    xml = f"<?xml version='1.0' encoding='{declared}'?><a>{words}</a>".encode(codec)
+    assert load(xml, "a.xml").text == words
+    html = f"<html><head><meta charset='{declared}'></head><p>{words}</p></html>".encode(codec)
+    assert load(html, "a.html").text == words
+    assert load(html, "a.txt").text == words
+
+
+def test_markdown_tables_name_their_columns() -> None:
+    source = (
+        "# T\n\n| Name | Age |\n|:---|---:|\n| Ann | 5 |\n| a\\|b | |\n\nEnd.\n\na | b\nc | d\n"
+    )
+    parsed = load(source.encode(), "a.md")
+    assert "Name: Ann; Age: 5\nName: a|b\n\nEnd." in parsed.text
+    assert parsed.text.endswith("a | b\nc | d")
+    assert parsed.report.tables == 1
+
+
 def test_hidden_characters_go_and_are_counted() -> None:
     parsed = load(
         "a\0b\x07 c\u200bd \u202eevil\u202c soft\u00adware \U000e0041x\r\ny".encode(), "a.txt"
@@ -93,10 +144,6 @@ def test_markdown_sections_and_front_matter() -> None:
 )  # fmt: skip
 def test_rows_name_their_columns(source: str, name: str, lines: list[str]) -> None:
     assert load(source.encode(), name).text.split("\n") == lines
-
-
-def test_json_stays_as_it_is() -> None:
-    assert load(b'{"a": [1,\n 2]}', "a.json").text == '{"a": [1,\n 2]}'
 
 
 def test_mail_shows_subject_and_body() -> None:

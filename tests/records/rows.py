@@ -16,25 +16,29 @@ from citewell.domain import (
     Chunk,
     ChunkId,
     CollectionId,
+    DocumentHead,
     DocumentId,
     JobId,
     Json,
-    ParsedDocument,
     ParseReport,
     Section,
+    Task,
     VersionId,
     WorkspaceId,
 )
 from citewell.ports import Vectors
-from citewell.records.audit import add_audit
-from citewell.records.chunks import Publication, chunk_id, publish
 from citewell.records.collections import get_collection_id
-from citewell.records.documents import Registered, Upload, add_upload
-from citewell.records.jobs import Claim, claim_job, finish_job
+from citewell.records.leases import Claim, claim_jobs, finish_jobs, hold_job, requeue_expired
 from citewell.records.lexical import refresh_lexemes
+from citewell.records.publish import Outcome, Publication, publish
 from citewell.records.session import Database
+from citewell.records.uploads import Registered, Upload, add_upload
+from citewell.records.version_rows import chunk_id, vector_literal
 
 A = PUBLIC_WORKSPACE
+MODEL = "all-MiniLM-L6-v2"
+KEPT = 2
+"""Earlier versions that these tests keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +85,25 @@ async def upload(
     file = Upload(name, name, sha256, len(data), "text/plain", metadata)
     async with database.transaction(workspace_id) as connection:
         collection_id = await get_collection_id(connection, workspace_id, collection)
-        added = await add_upload(connection, workspace_id, collection_id, file, "a-request")
-        if added.changed:
-            await add_audit(
-                connection, workspace_id, "document.upload", str(added.document_id), "a-request"
-            )
-    return added
+        return await add_upload(connection, workspace_id, collection_id, file, "a-request")
 
 
-async def claim(database: Database, workspace_id: WorkspaceId, job_id: JobId) -> Claim | None:
+async def claim(
+    database: Database, workspace_id: WorkspaceId, job_id: JobId, task: Task = "ingest"
+) -> Claim | None:
     async with database.transaction(workspace_id) as connection:
-        return await claim_job(connection, workspace_id, job_id, 60)
+        claims = await claim_jobs(connection, workspace_id, [(job_id, task)], 60)
+        return claims.get(job_id)
+
+
+async def claim_again(database: Database, workspace_id: WorkspaceId, job_id: JobId) -> Claim:
+    """Take a job over from a worker whose lease ran out."""
+    async with database.system_transaction() as connection:
+        assert await requeue_expired(connection, 5)
+    await value(database, "UPDATE jobs SET run_after = now() WHERE status = 'queued'")
+    held = await claim(database, workspace_id, job_id)
+    assert held is not None
+    return held
 
 
 def publication(
@@ -115,16 +127,23 @@ def publication(
         )
         for c in chunks
     )  # fmt: skip
-    report = ParseReport("text/plain", characters=len(canonical))
-    parsed = ParsedDocument(canonical, "Title", sections, (), {}, report)
+    drawn = random_vectors(len(texts)) if vectors is None else vectors
     return Publication(
         document_id=document_id,
         version_id=version_id,
-        parsed=parsed,
+        head=head(len(canonical), len(sections), len(chunks)),
+        text=canonical,
+        sections=sections,
         chunks=chunks,
-        vectors=random_vectors(len(texts)) if vectors is None else vectors,
-        model="all-MiniLM-L6-v2",
+        vectors=[vector_literal(row) for row in drawn],
+        model=MODEL,
     )
+
+
+def head(characters: int, section_count: int, chunk_count: int) -> DocumentHead:
+    """What is known of a plain text."""
+    report = ParseReport("text/plain", characters=characters)
+    return DocumentHead("Title", (), {}, report, section_count, chunk_count)
 
 
 def random_vectors(count: int, seed: int = 1) -> Vectors:
@@ -140,12 +159,14 @@ async def publish_claim(
     held: Claim,
     texts: Sequence[str],
     vectors: Vectors | None = None,
-) -> CollectionId | None:
+) -> Outcome:
     """Publish as the worker does: the job ends in the transaction of its chunks."""
     async with database.transaction(workspace_id) as connection:
-        await finish_job(connection, workspace_id, held, "done")
+        await hold_job(connection, held)
         made = publication(held.document_id, held.version_id, texts, vectors)
-        return await publish(connection, workspace_id, made)
+        outcome = await publish(connection, workspace_id, [made], KEPT)
+        await finish_jobs(connection, workspace_id, {held.job_id: {}})
+        return outcome
 
 
 async def add_document(

@@ -1,6 +1,7 @@
 """Uploads become documents, versions and jobs; the same bytes become nothing new."""
 
 import asyncio
+import hashlib
 import io
 
 import pytest
@@ -16,8 +17,10 @@ from citewell.records.documents import (
     get_text,
     remove_document,
 )
-from citewell.records.jobs import finish_job, get_job, release_job
+from citewell.records.jobs import get_job
+from citewell.records.leases import fail_job, release_job
 from citewell.records.session import Database
+from citewell.records.uploads import Upload, add_uploads
 from records.rows import (
     A,
     add_document,
@@ -63,7 +66,7 @@ async def test_bytes_whose_job_failed_are_queued_again(database: Database) -> No
     held = await claim(database, A, first.job_id)
     assert held is not None
     async with database.transaction(A) as connection:
-        await finish_job(connection, A, held, "failed", "no_text", "It holds no text.")
+        await fail_job(connection, held, "no_text", "It holds no text.")
     again = await upload(database, A, "a.txt", b"one")
     assert again.changed
     assert again.document_id == first.document_id
@@ -76,7 +79,7 @@ async def test_a_job_that_waits_for_its_next_try_is_not_doubled(database: Databa
     held = await claim(database, A, first.job_id)
     assert held is not None
     async with database.transaction(A) as connection:
-        await release_job(connection, A, held, 5, "provider_failed", "It failed.")
+        await release_job(connection, held, 5, "provider_failed", "It failed.")
     again = await upload(database, A, "a.txt", b"one")
     assert (again.changed, again.job_id) == (False, first.job_id)
 
@@ -192,3 +195,28 @@ async def test_a_collection_goes_with_all_its_documents(database: Database) -> N
     after = await snapshot(database, *tables)
     assert len(after["collections"]) == 1
     assert {**after, "collections": []} == {**before, "collections": []}
+
+
+async def test_many_files_are_registered_as_one_by_one(database: Database) -> None:
+    """Also when a source comes twice in one request: the later file is its second version."""
+    await upload(database, A, "known.txt", b"known")
+    names = ["z.txt", "a.txt", "known.txt", "a.txt", "a.txt", "m.txt"]
+    hashes = ["1", "2", hashlib.sha256(b"known").hexdigest(), "3", "3", "4"]
+    files = [
+        Upload(name, name, sha256, 1, "text/plain", {"n": place} if place == 5 else None)
+        for place, (name, sha256) in enumerate(zip(names, hashes, strict=True))
+    ]
+    async with database.transaction(A) as connection:
+        collection_id = await get_collection_id(connection, A, "default")
+        added = await add_uploads(connection, A, collection_id, files, "a-request")
+    assert [each.changed for each in added] == [True, True, False, True, False, True]
+    assert added[1].document_id == added[3].document_id == added[4].document_id
+    assert added[4].job_id == added[3].job_id != added[1].job_id
+    async with database.transaction(A) as connection:
+        for each, name in zip(added, names, strict=True):
+            assert (await get_document(connection, A, each.document_id)).name == name
+        last = await get_document(connection, A, added[5].document_id)
+        assert last.metadata == {"n": 5}
+    versions = "SELECT string_agg(sha256 || number, ' ' ORDER BY sha256, number) FROM versions v "
+    assert await value(database, versions + "WHERE length(sha256) = 1") == "11 21 32 41"
+    assert await value(database, "SELECT count(*) FROM audit_log") == 5

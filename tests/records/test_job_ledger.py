@@ -6,16 +6,19 @@ from citewell.domain import JobId, WorkspaceId
 from citewell.errors import LeaseLost, NotFound
 from citewell.records.documents import remove_document
 from citewell.records.jobs import (
-    Claim,
+    JobFilter,
     JobRow,
-    finish_job,
-    forget_workers,
     get_job,
     list_jobs,
     list_unsent,
     mark_sent,
+)
+from citewell.records.leases import (
+    Claim,
+    fail_job,
+    forget_workers,
     release_job,
-    renew_lease,
+    renew_leases,
     requeue_expired,
     return_job,
 )
@@ -25,6 +28,7 @@ from records.rows import (
     add_document,
     add_workspace,
     claim,
+    claim_again,
     publish_claim,
     snapshot,
     upload,
@@ -73,7 +77,8 @@ async def test_renewing_moves_the_lease_and_tells_progress(database: Database) -
     held = await held_job(database)
     left = "SELECT extract(epoch FROM lease_until - now())::float8 FROM jobs"
     async with database.transaction(A) as connection:
-        await renew_lease(connection, A, held, 500, {"stage": "embed", "done": 3, "total": 9})
+        progress = {held: {"stage": "embed", "done": 3, "total": 9}}
+        assert await renew_leases(connection, A, progress, 500) == {held.job_id}
     seconds = await value(database, left)
     assert isinstance(seconds, float)
     assert 480 < seconds <= 500
@@ -85,23 +90,20 @@ async def test_renewing_moves_the_lease_and_tells_progress(database: Database) -
 async def test_a_zombie_publishes_nothing(database: Database) -> None:
     zombie = await held_job(database)
     await value(database, EXPIRE)
-    second = await claim(database, A, zombie.job_id)
-    assert second is not None
+    second = await claim_again(database, A, zombie.job_id)
     assert second.attempt == 2
     before = await snapshot(database, *ALL)
     with pytest.raises(LeaseLost):
         await publish_claim(database, A, zombie, ["from the grave"])
-    with pytest.raises(LeaseLost):
-        async with database.transaction(A) as connection:
-            await renew_lease(connection, A, zombie, 60, {})
-    with pytest.raises(LeaseLost):
-        async with database.transaction(A) as connection:
-            await finish_job(connection, A, zombie, "failed", "no_text", "None.")
     async with database.transaction(A) as connection:
-        await release_job(connection, A, zombie, 5, "internal", "A fault.")
+        assert await renew_leases(connection, A, {zombie: {}}, 60) == set()
     with pytest.raises(LeaseLost):
         async with database.transaction(A) as connection:
-            await release_job(connection, A, zombie, 1, "internal", "A fault.")
+            await fail_job(connection, zombie, "no_text", "None.")
+    for most in (5, 1):
+        with pytest.raises(LeaseLost):
+            async with database.transaction(A) as connection:
+                await release_job(connection, zombie, most, "internal", "A fault.")
     assert await snapshot(database, *ALL) == before
     await publish_claim(database, A, second, ["from the living"])
     assert await value(database, "SELECT text FROM chunks") == "from the living"
@@ -117,7 +119,7 @@ async def test_each_failed_try_waits_twice_as_long(database: Database) -> None:
         assert held is not None
         assert held.attempt == attempt
         async with database.transaction(A) as connection:
-            await release_job(connection, A, held, 5, "provider_failed", "The model failed.")
+            await release_job(connection, held, 5, "provider_failed", "The model failed.")
         pause = await value(
             database, "SELECT extract(epoch FROM run_after - now())::float8 FROM jobs"
         )
@@ -132,7 +134,7 @@ async def test_each_failed_try_waits_twice_as_long(database: Database) -> None:
     held = await claim(database, A, added.job_id)
     assert held is not None
     async with database.transaction(A) as connection:
-        await release_job(connection, A, held, 5, "provider_failed", "The model failed.")
+        await release_job(connection, held, 5, "provider_failed", "The model failed.")
     row = await job(database, added.job_id)
     assert (row.status, row.reason, row.attempt) == ("failed", "provider_failed", 5)
     assert row.finished_at is not None
@@ -189,7 +191,7 @@ async def test_a_finished_job_is_not_cancelled_afterwards(database: Database) ->
 async def test_a_job_that_is_handed_back_costs_no_try(database: Database) -> None:
     held = await held_job(database)
     async with database.transaction(A) as connection:
-        await return_job(connection, A, held)
+        await return_job(connection, held)
     row = await job(database, held.job_id)
     assert (row.status, row.attempt) == ("queued", 0)
     async with database.system_transaction() as connection:
@@ -199,8 +201,9 @@ async def test_a_job_that_is_handed_back_costs_no_try(database: Database) -> Non
     again = await claim(database, A, held.job_id)
     assert again is not None
     assert again.attempt == 1
-    async with database.transaction(A) as connection:
-        await return_job(connection, A, held)
+    with pytest.raises(LeaseLost):
+        async with database.transaction(A) as connection:
+            await return_job(connection, held)
     assert (await job(database, held.job_id)).status == "running", "a zombie hands nothing back"
 
 
@@ -223,7 +226,7 @@ async def test_jobs_are_listed_by_status(database: Database) -> None:
             ("failed", []),
             (None, [queued.job_id, running.job_id]),
         ):
-            page = await list_jobs(connection, A, status, 10, None)
+            page = await list_jobs(connection, A, JobFilter(status), 10, None)
             assert [row.job_id for row in page.items] == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 from citewell.domain import DocumentId
 from citewell.errors import Unprocessable
 from citewell.records.documents import list_documents, remove_document
-from citewell.records.jobs import list_jobs
+from citewell.records.jobs import JobFilter, list_jobs
 from citewell.records.paging import Page, decode_cursor
 from citewell.records.session import Database
 from records.rows import A, upload, value
@@ -22,7 +22,7 @@ async def _documents(database: Database, limit: int, cursor: str | None) -> Page
 
 async def _jobs(database: Database, limit: int, cursor: str | None) -> Page[DocumentId]:
     async with database.transaction(A) as connection:
-        page = await list_jobs(connection, A, None, limit, cursor)
+        page = await list_jobs(connection, A, JobFilter(), limit, cursor)
     return Page([DocumentId(row.document_id) for row in page.items if row.document_id],
                 page.next_cursor)  # fmt: skip
 

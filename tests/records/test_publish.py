@@ -7,16 +7,17 @@ from sqlalchemy import text
 
 from citewell.domain import VersionId
 from citewell.errors import LeaseLost
-from citewell.records.chunks import chunk_id, list_chunks, load_chunks, publish
+from citewell.records.chunks import list_chunks, load_chunks
 from citewell.records.collections import list_collections
 from citewell.records.documents import get_document, get_text, remove_document
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
+from citewell.records.publish import Outcome
 from citewell.records.session import Database
+from citewell.records.version_rows import chunk_id
 from records.rows import (
     A,
     add_document,
     claim,
-    publication,
     publish_claim,
     random_vectors,
     snapshot,
@@ -55,7 +56,8 @@ async def test_an_older_version_that_ends_late_does_not_overwrite(database: Data
     await publish_claim(database, A, fast, ["the newer text"])
     tables = ("chunks", "chunk_terms", "vectors_384", "collections", "documents")
     before = await snapshot(database, *tables)
-    assert await publish_claim(database, A, slow, ["the older text", "and more"]) is None
+    late = await publish_claim(database, A, slow, ["the older text", "and more"])
+    assert late == Outcome()
     assert await snapshot(database, *tables) == before
     async with database.transaction(A) as connection:
         assert (await get_text(connection, A, first.document_id, slow.version_id))[1] == (
@@ -100,8 +102,7 @@ async def test_a_document_deleted_meanwhile_is_not_published(database: Database)
     async with database.transaction(A) as connection:
         await remove_document(connection, A, added.document_id)
     with pytest.raises(LeaseLost):
-        async with database.transaction(A) as connection:
-            await publish(connection, A, publication(held.document_id, held.version_id, ["x"]))
+        await publish_claim(database, A, held, ["x"])
 
 
 async def test_term_statistics_equal_a_recount(database: Database) -> None:
@@ -144,9 +145,9 @@ async def test_publishing_says_when_terms_are_stale(database: Database) -> None:
     added = await upload(database, A, "b.txt", b"b")
     held = await claim(database, A, added.job_id)
     assert held is not None
-    assert await publish_claim(database, A, held, ["one", "two"]) is None
+    assert not (await publish_claim(database, A, held, ["one", "two"])).stale
     added = await upload(database, A, "c.txt", b"c")
     held = await claim(database, A, added.job_id)
     assert held is not None
-    stale = await publish_claim(database, A, held, [f"more {n}" for n in range(40)])
-    assert stale == await value(database, "SELECT id FROM collections")
+    outcome = await publish_claim(database, A, held, [f"more {n}" for n in range(40)])
+    assert outcome.stale == {await value(database, "SELECT id FROM collections")}

@@ -9,27 +9,28 @@ import pytest
 
 from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.records.documents import remove_document
-from citewell.records.jobs import finish_job
+from citewell.records.leases import fail_job
 from citewell.records.session import Database
 from citewell.records.verify import INVARIANTS, QUOTED, verify
 from records.rows import A, add_document, add_workspace, claim, upload, value
 
 SABOTAGE = {
-    "every chunk is exactly its span of the canonical text": [
+    QUOTED: [
         "UPDATE chunks SET text = text || '.' WHERE ordinal = 1",
         "UPDATE chunks SET start = start + 1 WHERE ordinal = 0",
         "UPDATE versions SET text = 'x' || text WHERE number = 1",
         "UPDATE versions SET text = NULL",
+        "UPDATE chunks SET ordinal = ordinal + 10",
     ],
     "every chunk belongs to its document's active version": [
         "UPDATE documents SET active_version_id = NULL",
         "UPDATE documents SET active_version_id = gen_random_uuid()",
     ],
-    "every chunk has its vector": [
+    "every chunk has its vector, and every vector its chunk": [
         "DELETE FROM vectors_384 WHERE chunk_id = (SELECT id FROM chunks LIMIT 1)",
         "UPDATE vectors_384 SET document_id = gen_random_uuid()",
     ],
-    "every chunk has its terms": [
+    "every chunk has its terms, and all terms their chunk": [
         "DELETE FROM chunk_terms WHERE chunk_id = (SELECT id FROM chunks LIMIT 1)",
     ],
     "every document counts its own chunks": [
@@ -39,23 +40,38 @@ SABOTAGE = {
     "every collection counts its own chunks": [
         "UPDATE collections SET chunk_count = chunk_count - 1",
     ],
-    "no published document is empty": [
-        "UPDATE documents SET chunk_count = 0",
+    "every active version has chunks": [
+        "DELETE FROM chunks",
+    ],
+    "a version's chunks are numbered without a gap": [
+        "DELETE FROM chunks WHERE ordinal = 0",
+        "UPDATE chunks SET ordinal = 7 WHERE ordinal = 1",
     ],
     "every version has its job": ["DELETE FROM jobs"],
-    "every open job has its version": [
+    "every open job has something to do": [
         "UPDATE jobs SET status = 'queued', version_id = gen_random_uuid()",
+        "UPDATE jobs SET status = 'running', task = 'wait'",
+        "UPDATE jobs SET status = 'queued', task = 'embed'",
     ],
     "every finished job published its version": ["UPDATE versions SET published_at = NULL"],
     "every failed job says why": [
         "UPDATE jobs SET status = 'failed'",
         "UPDATE jobs SET status = 'cancelled', reason = 'x'",
     ],
-    "no running job is without a living lease": [
-        "UPDATE jobs SET status = 'running', lease_until = now() - interval '1 hour'",
+    "no running job is without a living lease or open parts": [
+        """UPDATE jobs SET status = 'running', lease_token = id,
+        lease_until = now() - interval '1 hour'""",
         "UPDATE jobs SET status = 'running', lease_until = NULL",
     ],
-    "every uploaded version has one audit row": [
+    "every job with parts counts those that are open": [
+        "UPDATE jobs SET status = 'running', open_parts = 3, part_count = 3",
+    ],
+    "nothing stays staged after its job": [
+        """INSERT INTO staged_chunks SELECT workspace_id, version_id, ordinal, id, start, "end",
+        text, context, section, page, page_breaks, tokens FROM chunks""",
+    ],
+    "no password outlives its job": ["UPDATE jobs SET password = 'secret'"],
+    "every accepted version has one audit row": [
         """INSERT INTO audit_log (workspace_id, action, target, actor, outcome)
         SELECT workspace_id, 'document.upload', id::text, 'x', 'done' FROM documents""",
         """INSERT INTO versions (workspace_id, id, document_id, number, sha256, size_bytes,
@@ -83,7 +99,7 @@ async def test_normal_work_breaks_nothing(database: Database, blobs: LocalBlobSt
         held = await claim(database, workspace, failed.job_id)
         assert held is not None
         async with database.transaction(workspace) as connection:
-            await finish_job(connection, workspace, held, "failed", "no_text", "No text.")
+            await fail_job(connection, held, "no_text", "No text.")
         gone = await add_document(database, workspace, "gone.txt", ["gone"], blobs=blobs)
         again = await upload(database, workspace, "gone.txt", b"gone too", blobs=blobs)
         assert again.document_id == gone.document_id

@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import AnswerId, Scope, WorkspaceId
 from citewell.records.answers import add_answer
-from citewell.records.chunks import chunk_id, load_chunks
+from citewell.records.chunks import load_chunks
 from citewell.records.session import Database
 from citewell.records.tables import metadata
+from citewell.records.version_rows import chunk_id
 from records.rows import A, add_document, add_workspace, count
 
 TABLES = sorted(name for name in metadata.tables if name != "workers")

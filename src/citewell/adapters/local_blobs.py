@@ -5,10 +5,16 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from citewell.errors import Unavailable
+import structlog
+
+from citewell.errors import FULL_ERRNOS, CitewellError, InsufficientStorage, Unavailable
+
+log = structlog.get_logger(__name__)
 
 READ_BYTES = 1024 * 1024
 
@@ -22,34 +28,52 @@ class LocalBlobStore:
 
     async def add(self, stream: BinaryIO) -> tuple[str, int]:
         """Store a stream's bytes durably; return their sha256 and size in bytes."""
-        try:
+        with self._translated():
             return await asyncio.to_thread(self._write, stream)
-        except OSError as error:
-            raise Unavailable(
-                "The file could not be stored: the disk is full or cannot be written. "
-                "Free some space and upload it again.",
-                code="storage_failed",
-            ) from error
 
     async def find_path(self, sha256: str) -> str | None:
         """Return a path to the blob's bytes, or None."""
-        path = self._path(sha256)
-        return str(path) if await asyncio.to_thread(path.is_file) else None
+        with self._translated():
+            return await asyncio.to_thread(self._find, sha256)
 
     async def list_hashes(self, older_than_seconds: float) -> list[str]:
         """List the blobs that were stored longer ago than this."""
-        return await asyncio.to_thread(self._list, time.time() - older_than_seconds)
+        with self._translated():
+            return await asyncio.to_thread(self._list, time.time() - older_than_seconds)
 
     async def remove(self, sha256: str) -> None:
         """Remove the blob; removing what is not there is no error."""
-        await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
+        with self._translated():
+            await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
 
     async def remove_unfinished(self, older_than_seconds: float) -> None:
         """Remove what interrupted uploads left behind longer ago than this."""
-        await asyncio.to_thread(self._remove_unfinished, time.time() - older_than_seconds)
+        with self._translated():
+            await asyncio.to_thread(self._remove_unfinished, time.time() - older_than_seconds)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Tell the operator what is wrong with the folder, and the caller what to do."""
+        try:
+            yield
+        except OSError as error:
+            log.warning(
+                "the folder of the uploaded files cannot be used; free space, or mount it again "
+                "with the right to write",
+                folder=str(self._folder),
+                why=error.strerror,
+            )
+            raise _storage_error(error) from error
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
+
+    def _find(self, sha256: str) -> str | None:
+        path = self._path(sha256)
+        if path.is_file():
+            return str(path)
+        self._folder.stat()  # a folder that is gone says nothing about its files
+        return None
 
     def _write(self, stream: BinaryIO) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
@@ -76,12 +100,26 @@ class LocalBlobStore:
         return digest.hexdigest(), size
 
     def _list(self, before: float) -> list[str]:
+        self._folder.stat()
         return sorted(path.name for path in self._folder.glob("??/*") if _is_older(path, before))
 
     def _remove_unfinished(self, before: float) -> None:
         for path in self._folder.glob("new-*"):
             if _is_older(path, before):
                 path.unlink(missing_ok=True)
+
+
+def _storage_error(error: OSError) -> CitewellError:
+    if error.errno in FULL_ERRNOS:
+        return InsufficientStorage(
+            "There is no space left for uploaded files. Free some on the server, then send the "
+            "files again."
+        )
+    return Unavailable(
+        "The folder of the uploaded files cannot be used. Its server's log says why; send the "
+        "request again when it is mended.",
+        code="storage_failed",
+    )
 
 
 def _is_older(path: Path, before: float) -> bool:

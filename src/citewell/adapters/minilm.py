@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -24,17 +23,12 @@ from numpy.typing import NDArray
 from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort,  # pyright: ignore[reportAttributeAccessIssue]
 )
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
 
+from citewell.adapters import minilm_tokenizer
 from citewell.errors import ProviderError
 from citewell.ports import Purpose, Vectors
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 GRAPH_VERSION = 1
 """Raise this whenever minilm_graph.py builds another graph: it is part of the file's name."""
 BATCH_TOKENS = 1024
@@ -69,9 +63,7 @@ class MiniLMEmbedder:
         The model's graph is built on the first start and kept in the folder ``cache``.
         Raises:  ProviderError – the graph cannot be built or loaded.
         """
-        self.tokenizer = _tokenizer()
-        self._counter = _tokenizer()
-        self._counter.no_truncation()
+        self.tokenizer = minilm_tokenizer.open_tokenizer()
         self.tokenizer.enable_truncation(self.window_tokens)
         self._session = _open_session(cache, threads or (os.cpu_count() or 1))
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="embed")
@@ -101,8 +93,7 @@ class MiniLMEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, without the special tokens."""
-        encodings = self._counter.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [len(encoding.ids) for encoding in encodings]
+        return minilm_tokenizer.count_tokens(texts)
 
     def _run(self, ids: list[list[int]]) -> NDArray[np.float32]:
         longest = max(map(len, ids))
@@ -229,29 +220,3 @@ def _build(graph: Path) -> None:
         raise OSError(reason)
     if done.returncode != 0 or not _is_whole(graph):
         raise ProviderError(f"The embedding model could not be built: {reason}")
-
-
-def _tokenizer() -> Tokenizer:
-    data = files("citewell.adapters").joinpath("minilm_vocab.txt").read_bytes()
-    require_sha256(data, VOCABULARY_SHA256, "vocabulary")
-    words = {word: row for row, word in enumerate(data.decode().split("\n")) if word}
-    tokenizer = Tokenizer(WordPiece(words, unk_token="[UNK]"))  # noqa: S106 - a token of text
-    tokenizer.normalizer = BertNormalizer()
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        special_tokens=[("[CLS]", words["[CLS]"]), ("[SEP]", words["[SEP]"])],
-    )
-    return tokenizer
-
-
-def require_sha256(data: bytes, expected: str, what: str) -> None:
-    """Check bytes that came with an installed package.
-
-    Raises:  ProviderError – they are others.
-    """
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise ProviderError(
-            f"The embedding model's {what} are not the ones Citewell was made for. "
-            "Install it again from its lock file."
-        )

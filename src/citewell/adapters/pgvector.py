@@ -4,10 +4,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, LegResult, Scope, WorkspaceId
 from citewell.ports import Vectors
-from citewell.records.chunks import vector_literal
 from citewell.records.scope import resolve_scope
 from citewell.records.session import Database
 from citewell.records.statements import text
+from citewell.records.version_rows import vector_literal
 
 EXACT = """
 SELECT chunk_id, 1 - distance AS score FROM (

@@ -8,12 +8,24 @@ from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
 from citewell import __version__
-from citewell.api import collections, documents, health, jobs, query
+from citewell.api import (
+    collections,
+    documents,
+    health,
+    ingest,
+    jobs,
+    pipeline,
+    query,
+    reindex,
+    tasks,
+    webhooks,
+)
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.settings import Settings
 from citewell.wiring import open_services
 
+STOP_SECONDS = 1.0
 DESCRIPTION = """
 Answers from your documents, with the exact span behind every sentence.
 
@@ -26,6 +38,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "The request cannot be read.",
+        403: "Not allowed, or switched off.",
         404: "Unknown here.",
         409: "The thing is in a state that does not allow this.",
         413: "The request is larger than this server accepts.",
@@ -33,6 +46,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         422: "A value is not valid.",
         500: "A fault in Citewell; its log has the details under the request's id.",
         503: "PostgreSQL or the broker does not answer.",
+        507: "A disk of the server is full.",
     }.items()
 }
 
@@ -51,6 +65,8 @@ def create_app(settings: Settings) -> FastAPI:
                 yield
             finally:
                 reconciling.cancel()
+                # Its connection goes back before the pool closes; a query may swallow the request.
+                await asyncio.wait({reconciling}, timeout=STOP_SECONDS)
 
     app = FastAPI(
         title="Citewell",
@@ -64,10 +80,26 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # /docs from files of the package: FastAPI's own page loads its scripts from the network.
     patch_fastapi(app)
-    for resource in (documents, collections, jobs, query, health):
+    for resource in (
+        documents,
+        ingest,
+        pipeline,
+        reindex,
+        collections,
+        jobs,
+        webhooks,
+        tasks,
+        query,
+        health,
+    ):
         app.include_router(resource.router)
     add_handlers(app)
-    app.add_middleware(BodyLimit, most_upload_bytes=settings.upload.max_request_bytes)
+    upload = settings.upload
+    app.add_middleware(
+        BodyLimit,
+        most_upload_bytes=upload.max_request_bytes,
+        most_texts_bytes=min(upload.max_request_bytes, upload.max_file_bytes),
+    )
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     return app

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from citewell.domain import (
     PUBLIC_WORKSPACE,
@@ -13,6 +13,7 @@ from citewell.domain import (
     DocumentId,
     JobId,
     VersionId,
+    WebhookId,
     WorkspaceId,
 )
 from citewell.errors import NotFound
@@ -52,6 +53,13 @@ def job_id(job_id: Annotated[str, Path(description="The job's id.")]) -> JobId:
 def answer_id(answer_id: Annotated[str, Path(description="The answer's id.")]) -> AnswerId:
     """Read an answer's id; a malformed one is unknown."""
     return AnswerId(_uuid(answer_id))
+
+
+def webhook_id(
+    webhook_id: Annotated[str, Path(description="The webhook's id.")],
+) -> WebhookId:
+    """Read a webhook's id; a malformed one is unknown."""
+    return WebhookId(_uuid(webhook_id))
 
 
 def version_id(
@@ -94,8 +102,15 @@ def storable_json(value: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"must not be nested more than {DEEPEST_JSON} levels deep")
 
 
+def storable_secret(value: SecretStr) -> SecretStr:
+    """Refuse a password that PostgreSQL's text cannot hold."""
+    storable(value.get_secret_value())
+    return value
+
+
 CleanText = Annotated[str, AfterValidator(storable)]
 CleanJson = Annotated[dict[str, Any], AfterValidator(storable_json)]
+Password = Annotated[SecretStr, Field(max_length=1000), AfterValidator(storable_secret)]
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
@@ -105,6 +120,7 @@ WorkspaceDep = Annotated[WorkspaceId, Depends(get_workspace)]
 DocumentIdDep = Annotated[DocumentId, Depends(document_id)]
 JobIdDep = Annotated[JobId, Depends(job_id)]
 AnswerIdDep = Annotated[AnswerId, Depends(answer_id)]
+WebhookIdDep = Annotated[WebhookId, Depends(webhook_id)]
 VersionIdDep = Annotated[VersionId | None, Depends(version_id)]
 LimitQuery = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
 CursorQuery = Annotated[

@@ -1,26 +1,36 @@
 """/documents: upload, list, look into, delete."""
 
-import json
-from typing import Annotated, Any, cast
+from dataclasses import asdict
+from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 
-from citewell.api import schemas
+from citewell.api import job_schemas, schemas
 from citewell.api.context import request_id
 from citewell.api.deps import (
     CleanText,
     CursorQuery,
     DocumentIdDep,
     LimitQuery,
+    Password,
     ServicesDep,
     VersionIdDep,
     WorkspaceDep,
-    storable_json,
 )
-from citewell.api.uploads import accept_files
+from citewell.api.metadata import read_metadata
+from citewell.api.once import Accepted, AttemptDep
+from citewell.api.uploads import (
+    clean_name,
+    describe,
+    fingerprint_of,
+    incoming_files,
+    jobs_of,
+    register_files,
+    store_files,
+    take_once,
+)
 from citewell.domain import DEFAULT_COLLECTION
-from citewell.errors import Unprocessable
 from citewell.records.audit import add_audit
 from citewell.records.blobs import remove_unused_blobs
 from citewell.records.chunks import list_chunks
@@ -31,31 +41,67 @@ from citewell.records.documents import (
     list_documents,
     remove_document,
 )
+from citewell.records.revisions import find_known, list_versions
+from citewell.records.session import Connection
 
 router = APIRouter(prefix="/documents", tags=["documents"])
 
-MOST_METADATA_CHARACTERS = 100_000
 
-
-@router.post("/upload", status_code=202)
+@router.post("/upload", status_code=202, response_model=schemas.UploadReply)
 async def upload(
     services: ServicesDep,
     workspace_id: WorkspaceDep,
+    attempt: AttemptDep,
     files: Annotated[list[UploadFile], File(description="One or more files.")],
     collection: Annotated[CleanText, Form()] = DEFAULT_COLLECTION,
     metadata: Annotated[
         CleanText | None, Form(description='A JSON object, for instance {"author": "Huygens"}.')
     ] = None,
-) -> schemas.UploadReply:
+    password: Annotated[
+        Password | None, Form(description="Opens encrypted files; forgotten when the job ends.")
+    ] = None,
+) -> Response:
     """Store files and queue their ingestion; the same bytes under the same name are a no-op.
 
     A file that cannot be accepted is reported as rejected; when none can be, the reply is its
     error.
     """
-    accepted = await accept_files(
-        services, workspace_id, collection, files, _read_metadata(metadata)
+    given = read_metadata(metadata)
+    if attempt.key is None:
+        # An unknown collection is told before anything is stored.
+        async with services.database.transaction(workspace_id) as connection:
+            await get_collection_id(connection, workspace_id, collection)
+    stored = await store_files(services, incoming_files(files, given, job_schemas.plain(password)))
+
+    async def effect(connection: Connection) -> Accepted:
+        collection_id = await get_collection_id(
+            connection, workspace_id, collection, lock="FOR KEY SHARE"
+        )
+        added = await register_files(services, connection, workspace_id, collection_id, stored)
+        reply = schemas.UploadReply(documents=describe(stored, added))
+        return Accepted(reply, jobs_of(added))
+
+    content = [fingerprint_of(stored), collection, given]
+    return await take_once(services, workspace_id, attempt, stored, content, effect)
+
+
+@router.post("/known")
+async def list_known(
+    services: ServicesDep, workspace_id: WorkspaceDep, body: schemas.KnownRequest
+) -> schemas.KnownReply:
+    """Say which files need no upload: their bytes are their document's newest version already."""
+    sent = {(clean_name(file.source), file.sha256): file.source for file in body.files}
+    async with services.database.transaction(workspace_id) as connection:
+        collection_id = await get_collection_id(connection, workspace_id, body.collection)
+        found = await find_known(connection, workspace_id, collection_id, list(sent))
+    return schemas.KnownReply(
+        files=[
+            schemas.KnownFile.model_validate(
+                {**asdict(item), "source": sent[item.source, item.sha256]}
+            )
+            for item in found
+        ]
     )
-    return schemas.UploadReply(documents=accepted)
 
 
 @router.get("")
@@ -103,6 +149,16 @@ async def read_text(
     return PlainTextResponse(text, headers={"X-Version-ID": str(version)})
 
 
+@router.get("/{document_id}/versions")
+async def list_document_versions(
+    services: ServicesDep, workspace_id: WorkspaceDep, document_id: DocumentIdDep
+) -> schemas.Versions:
+    """List a document's kept versions, newest first."""
+    async with services.database.transaction(workspace_id) as connection:
+        rows = await list_versions(connection, workspace_id, document_id)
+    return schemas.Versions(versions=[schemas.VersionInfo.model_validate(row) for row in rows])
+
+
 @router.get("/{document_id}/chunks")
 async def list_document_chunks(
     services: ServicesDep,
@@ -130,25 +186,3 @@ async def delete(
         hashes = await remove_document(connection, workspace_id, document_id)
         await add_audit(connection, workspace_id, "document.delete", str(document_id), request_id())
     await remove_unused_blobs(services.database, services.blobs, hashes)
-
-
-def _read_metadata(written: str | None) -> dict[str, Any] | None:
-    if written is None or not written.strip():
-        return None
-    if len(written) > MOST_METADATA_CHARACTERS:
-        raise Unprocessable("metadata is too long. Send at most 100,000 characters.")
-    try:
-        metadata = json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise Unprocessable(
-            'metadata is not valid JSON. Send an object such as {"author": "Huygens"}.'
-        ) from error
-    if not isinstance(metadata, dict):
-        raise Unprocessable('metadata must be a JSON object, such as {"author": "Huygens"}.')
-    try:
-        return storable_json(cast("dict[str, Any]", metadata))
-    except ValueError as error:
-        raise Unprocessable(
-            "metadata holds a value that cannot be kept: NUL, NaN, a lone "
-            "surrogate, or too deep a nesting. Take it out."
-        ) from error

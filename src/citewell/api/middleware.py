@@ -16,8 +16,9 @@ from citewell.telemetry import REQUEST_SECONDS, REQUESTS
 log = structlog.get_logger("citewell.requests")
 
 UPLOAD_PATH = "/documents/upload"
+TEXTS_PATHS = ("/ingest", "/ingest/")
 MOST_JSON_BYTES = 1_048_576
-"""Every body but an upload is read at once, so it has to be small."""
+"""Every body but an upload is read at once, so it has to be small; texts may be as one file."""
 QUIET_ROUTES = {"/health", "/ready", "/metrics"}
 
 
@@ -113,16 +114,19 @@ class _BodyTooLargeError(Exception):
 class BodyLimit:
     """Ends a request whose body grows over the limit, declared or not, before it is stored."""
 
-    def __init__(self, app: ASGIApp, most_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, most_upload_bytes: int, most_texts_bytes: int) -> None:
         self._app = app
-        self._most_upload_bytes = most_upload_bytes
+        self._most_bytes = {
+            UPLOAD_PATH: most_upload_bytes,
+            **dict.fromkeys(TEXTS_PATHS, most_texts_bytes),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._most_upload_bytes if scope["path"] == UPLOAD_PATH else MOST_JSON_BYTES
+        most = self._most_bytes.get(scope["path"], MOST_JSON_BYTES)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > most:
             await _refuse(most, scope, receive, send)

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json: a code, a sentence on what to do next, the request's id."""
 
+import tempfile
 from typing import Any, cast
 
 import structlog
@@ -10,7 +11,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from citewell.api.context import request_id
-from citewell.errors import CitewellError, LimitExceeded, Unavailable
+from citewell.errors import (
+    FULL_ERRNOS,
+    CitewellError,
+    InsufficientStorage,
+    LimitExceeded,
+    Unavailable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -57,12 +64,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CitewellError)
     async def known(_: Request, error: CitewellError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        headers: dict[str, str] = {}
-        if isinstance(error, LimitExceeded):
-            headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
-        elif isinstance(error, Unavailable):
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return problem_response(error.status, error.reason, error.message, headers)
+        return _known_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -71,6 +73,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        if isinstance(error.__cause__, OSError):
+            return _known_response(_spool_error(error.__cause__))
         code = TITLES.get(error.status_code, "bad_request")
         return problem_response(
             error.status_code, code, _http_detail(error), dict(error.headers or {})
@@ -87,6 +91,33 @@ def unexpected_body(error: Exception) -> dict[str, Any]:
 def unexpected_response(error: Exception) -> JSONResponse:
     """Answer a bug."""
     return JSONResponse(unexpected_body(error), 500, media_type="application/problem+json")
+
+
+def _known_response(error: CitewellError) -> JSONResponse:
+    headers: dict[str, str] = {}
+    if isinstance(error, LimitExceeded):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    elif error.status == Unavailable.status:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return problem_response(error.status, error.reason, error.message, headers)
+
+
+def _spool_error(error: OSError) -> CitewellError:
+    """Say what an upload meets whose bytes the temporary folder cannot hold."""
+    log.warning(
+        "the temporary folder cannot hold an upload; free space there, or name another in TMPDIR",
+        folder=tempfile.gettempdir(),
+        why=error.strerror,
+    )
+    if error.errno in FULL_ERRNOS:
+        return InsufficientStorage(
+            "The server has no space left to receive files. Free some there, or send fewer or "
+            "smaller files at once."
+        )
+    return Unavailable(
+        "The server cannot receive files now. Its log says why; send them again when it is mended.",
+        code="storage_failed",
+    )
 
 
 def _describe(problem: dict[str, Any]) -> str:

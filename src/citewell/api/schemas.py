@@ -7,9 +7,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from citewell.api.deps import CleanJson, CleanText, CollectionName
-from citewell.domain import JobStatus
+from citewell.domain import DEFAULT_COLLECTION, JobStatus
 
 Mode = Literal["standard"]
+MOST_FIELDS = 100
+"""More than any request has; each unknown one would become an error of a kilobyte."""
 
 
 class Wire(BaseModel):
@@ -22,6 +24,13 @@ class Request(BaseModel):
     """A request's body; unknown fields are an error, so that a typing mistake is seen."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:  # pyright: ignore[reportUnknownArgumentType]
+            raise ValueError(f"must have at most {MOST_FIELDS} fields")
+        return value  # pyright: ignore[reportUnknownVariableType]
 
 
 class UploadedDocument(Wire):
@@ -111,29 +120,53 @@ class ChunkPage(Wire):
     next_after: int | None
 
 
-class Job(Wire):
-    """A background job."""
+class VersionInfo(Wire):
+    """One version of a document; ``active`` is the one that search sees."""
 
-    job_id: UUID
-    kind: str
-    status: JobStatus
-    reason: str | None
-    message: str | None
-    attempt: int
-    progress: dict[str, Any]
-    document_id: UUID | None
-    document_name: str | None
-    request_id: str | None
+    version_id: UUID
+    number: int
+    sha256: str
+    size_bytes: int
+    media_type: str
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    published_at: datetime | None
+    active: bool
 
 
-class JobPage(Wire):
-    """One page of jobs, newest first."""
+class Versions(Wire):
+    """A document's kept versions, newest first."""
 
-    jobs: list[Job]
-    next_cursor: str | None
+    versions: list[VersionInfo]
+
+
+class FileHash(Request):
+    """A file by the path that it would be uploaded under, and its bytes."""
+
+    source: CleanText = Field(max_length=1024, examples=["part1/report.pdf"])
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class KnownRequest(Request):
+    """Files that may be uploaded."""
+
+    collection: CollectionName = DEFAULT_COLLECTION
+    files: list[FileHash] = Field(max_length=1000)
+
+
+class KnownFile(Wire):
+    """A file whose upload would change nothing."""
+
+    source: str
+    document_id: UUID
+    job_id: UUID
+    status: JobStatus
+    chunk_count: int
+
+
+class KnownReply(Wire):
+    """Those of the files whose upload would change nothing."""
+
+    files: list[KnownFile]
 
 
 class Collection(Wire):

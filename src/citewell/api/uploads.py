@@ -1,26 +1,26 @@
-"""Take uploaded files in: check name, size and kind; store; register; tell the workers."""
+"""Take files in: check name, size and kind; store their bytes; register them with their jobs."""
 
 import asyncio
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import structlog
-from fastapi import UploadFile
+from fastapi import Response, UploadFile
 
 from citewell.api.context import request_id
+from citewell.api.once import Accepted, Attempt, do_once
 from citewell.api.schemas import UploadedDocument
-from citewell.domain import CollectionId, JobId, WorkspaceId
-from citewell.errors import CitewellError, InputError, TooLarge, Unavailable, Unprocessable
+from citewell.domain import CollectionId, JobId, Json, WorkspaceId
+from citewell.errors import CitewellError, InputError, TooLarge, Unprocessable
 from citewell.ingest.detect import sniff
-from citewell.records.audit import add_audit
+from citewell.ingest.ocr import is_enabled
 from citewell.records.blobs import lock_blobs, remove_unused_blobs
-from citewell.records.collections import get_collection_id
-from citewell.records.documents import Registered, Upload, add_upload
-from citewell.records.jobs import mark_sent
 from citewell.records.session import Connection
+from citewell.records.uploads import Registered, Upload, add_uploads
+from citewell.settings import Settings
 from citewell.telemetry import UPLOADS
 from citewell.wiring import Services
 
@@ -34,71 +34,96 @@ WRITES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class Incoming:
+    """A file at the door, as it was named, and what goes with it.
+
+    ``shown`` is the document's name where that is not the last part of ``name``.
+    """
+
+    name: str
+    stream: BinaryIO
+    size_bytes: int
+    metadata: Json | None = None
+    password: str | None = None
+    shown: str | None = None
+
+    def rewound(self) -> BinaryIO:
+        """Return the file's bytes from their beginning."""
+        self.stream.seek(0)
+        return self.stream
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that is not taken, and why."""
+
     name: str
     error: InputError
 
 
-async def accept_files(
-    services: Services,
-    workspace_id: WorkspaceId,
-    collection: str,
-    files: Sequence[UploadFile],
-    metadata: dict[str, Any] | None,
-) -> list[UploadedDocument]:
-    """Store each acceptable file and queue its job, all in one transaction.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file whose bytes are kept, ready to be registered."""
 
-    Raises:  NotFound – no such collection.  InputError – not one of the files is acceptable; the
-             first one's error.  Unavailable – the disk or the database fails.
+    upload: Upload
+    incoming: Incoming
+
+
+def incoming_files(
+    files: Sequence[UploadFile], metadata: Json | None, password: str | None
+) -> list[Incoming]:
+    """Return a form's files; the same metadata and password hold for all of them."""
+    return [
+        Incoming(file.filename or "", file.file, file.size or 0, metadata, password)
+        for file in files
+    ]
+
+
+async def store_files(services: Services, files: Sequence[Incoming]) -> list[Stored | Refused]:
+    """Keep the bytes of each acceptable file.
+
+    Raises:  InputError – not one of the files is acceptable; the first one's error.
+             InsufficientStorage – the disk is full.  Unavailable – it cannot be written.
     """
     if len(files) > services.settings.upload.max_files:
         raise TooLarge("There are too many files in this request. Send them in smaller groups.")
-    async with services.database.transaction(workspace_id) as connection:
-        await get_collection_id(connection, workspace_id, collection)
     turns = asyncio.Semaphore(WRITES_AT_ONCE)
 
-    async def store(file: UploadFile) -> Upload | _Refused:
+    async def store(file: Incoming) -> Stored | Refused:
         async with turns:
-            return await _store(services, file, metadata)
+            return await _store(services, file)
 
-    stored = await asyncio.gather(*map(store, files))
-    refused = [item for item in stored if isinstance(item, _Refused)]
+    outcomes = await asyncio.gather(*map(store, files), return_exceptions=True)
+    stored = [item for item in outcomes if not isinstance(item, BaseException)]
+    for failure in outcomes:
+        if isinstance(failure, BaseException):
+            await remove_unneeded(services, stored)
+            raise failure
+    refused = [item for item in stored if isinstance(item, Refused)]
     if refused and len(refused) == len(stored):
         raise refused[0].error
-    replies = await _register(services, workspace_id, collection, stored, files)
-    await _send(services, workspace_id, replies)
-    return replies
+    return stored
 
 
-async def _store(
-    services: Services, file: UploadFile, metadata: dict[str, Any] | None
-) -> Upload | _Refused:
-    source = clean_name(file.filename or "")
-    name = source.rsplit("/", 1)[-1]
+async def _store(services: Services, file: Incoming) -> Stored | Refused:
+    source = clean_name(file.name)
+    name = file.shown or source.rsplit("/", 1)[-1]
     try:
-        if len(source.encode()) > MOST_SOURCE_BYTES:
-            raise Unprocessable(
-                "A file's path is longer than 1,024 bytes. Shorten it and upload it again.",
-                code="name_too_long",
-            )
-        media_type = _check(file, name, services.settings.upload.max_file_bytes)
+        check_name(source)
+        media_type = await asyncio.to_thread(_check, file, name, services.settings)
     except InputError as error:
-        return _Refused(name[:MOST_NAME_CHARACTERS], error)
-    sha256, size_bytes = await services.blobs.add(rewound(file))
-    return Upload(name, source, sha256, size_bytes, media_type, metadata)
+        return Refused(name[:MOST_NAME_CHARACTERS], error)
+    sha256, size_bytes = await services.blobs.add(file.rewound())
+    upload = Upload(name, source, sha256, size_bytes, media_type, file.metadata, file.password)
+    return Stored(upload, file)
 
 
-def rewound(file: UploadFile) -> BinaryIO:
-    """Return the file's bytes from their beginning."""
-    file.file.seek(0)
-    return file.file
+def check_name(source: str) -> None:
+    """Check a cleaned name.
 
-
-def _check(file: UploadFile, name: str, max_file_bytes: int) -> str:
-    """Return the file's media type.
-
-    Raises:  InputError – its name, size or content cannot be accepted.
+    Raises:  Unprocessable – it is empty or too long.
     """
+    name = source.rsplit("/", 1)[-1]
     if not name:
         raise Unprocessable("A file has no usable name. Give it one, such as report.pdf.")
     if len(name) > MOST_NAME_CHARACTERS:
@@ -106,12 +131,26 @@ def _check(file: UploadFile, name: str, max_file_bytes: int) -> str:
             "A file's name is longer than 255 characters. Shorten it and upload it again.",
             code="name_too_long",
         )
-    if (file.size or 0) > max_file_bytes:
+    if len(source.encode()) > MOST_SOURCE_BYTES:
+        raise Unprocessable(
+            "A file's path is longer than 1,024 bytes. Shorten it and upload it again.",
+            code="name_too_long",
+        )
+
+
+def _check(file: Incoming, name: str, settings: Settings) -> str:
+    """Return the file's media type.
+
+    Raises:  InputError – its size or content cannot be accepted.
+    """
+    max_file_bytes = settings.upload.max_file_bytes
+    if file.size_bytes > max_file_bytes:
         raise TooLarge(
             f"{name} is larger than {max_file_bytes // 1_048_576} MiB. Split it, or raise "
             "CITEWELL_UPLOAD__MAX_FILE_BYTES."
         )
-    return sniff(file.file.read(SNIFF_BYTES), name)
+    head = file.rewound().read(SNIFF_BYTES)
+    return sniff(head, name, ocr=is_enabled(settings.parse.ocr))
 
 
 def clean_name(name: str) -> str:
@@ -130,53 +169,87 @@ def clean_name(name: str) -> str:
     return "/".join(part for part in parts if part not in {"", ".", ".."})
 
 
-async def _register(
+async def take_once(
     services: Services,
     workspace_id: WorkspaceId,
-    collection: str,
-    stored: Sequence[Upload | _Refused],
-    files: Sequence[UploadFile],
-) -> list[UploadedDocument]:
-    """Register the stored files in one transaction; when it fails, their bytes go again."""
-    uploads = {
-        place: (item, file)
-        for place, (item, file) in enumerate(zip(stored, files, strict=True))
-        if isinstance(item, Upload)
-    }
-    hashes = [item.sha256 for item, _ in uploads.values()]
-    added: dict[int, Registered] = {}
+    attempt: Attempt,
+    stored: Sequence[Stored | Refused],
+    content: object,
+    effect: Callable[[Connection], Awaitable[Accepted]],
+) -> Response:
+    """Register stored files once for the request's key; bytes that nobody needs go again.
+
+    ``content`` and ``effect`` are those of ``once.do_once``; so is what is raised.
+    """
     try:
-        async with services.database.transaction(workspace_id) as connection:
-            collection_id = await get_collection_id(
-                connection, workspace_id, collection, lock="FOR KEY SHARE"
-            )
-            await lock_blobs(connection, hashes)
-            # By source, so that two requests with the same files never wait for each other.
-            for place, (item, file) in sorted(uploads.items(), key=lambda each: each[1][0].source):
-                if await services.blobs.find_path(item.sha256) is None:
-                    await services.blobs.add(rewound(file))
-                added[place] = await _add(connection, workspace_id, collection_id, item)
+        reply, done = await do_once(services, workspace_id, attempt, content, 202, effect)
     except BaseException:
-        await remove_unused_blobs(services.database, services.blobs, hashes)
+        await remove_unneeded(services, stored)
         raise
-    UPLOADS.inc(sum(each.changed for each in added.values()))
+    if done is None:
+        await remove_unneeded(services, stored)
+    else:
+        UPLOADS.inc(len(done.jobs))
+    return reply
+
+
+async def remove_unneeded(services: Services, stored: Sequence[Stored | Refused]) -> None:
+    """Remove those of the stored bytes that no version names; else the reconciler does it later."""
+    hashes = [item.upload.sha256 for item in stored if isinstance(item, Stored)]
+    try:
+        await remove_unused_blobs(services.database, services.blobs, hashes)
+    except CitewellError as error:
+        log.warning("files that nobody needs are removed later", why=error.message)
+
+
+async def register_files(
+    services: Services,
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId,
+    stored: Sequence[Stored | Refused],
+    parent_id: JobId | None = None,
+) -> dict[int, Registered]:
+    """Register stored files, each with its audit row; return what each became, by its place."""
+    places = {place: item for place, item in enumerate(stored) if isinstance(item, Stored)}
+    await lock_blobs(connection, [item.upload.sha256 for item in places.values()])
+    for item in places.values():
+        if await services.blobs.find_path(item.upload.sha256) is None:
+            await services.blobs.add(item.incoming.rewound())
+    added = await add_uploads(
+        connection,
+        workspace_id,
+        collection_id,
+        [item.upload for item in places.values()],
+        request_id(),
+        None if parent_id is None else (parent_id, list(places)),
+    )
+    return dict(zip(places, added, strict=True))
+
+
+def jobs_of(added: Mapping[int, Registered]) -> list[JobId]:
+    """Return the jobs that are to be sent, in the files' order."""
+    return [added[place].job_id for place in sorted(added) if added[place].changed]
+
+
+def describe(
+    stored: Sequence[Stored | Refused], added: Mapping[int, Registered]
+) -> list[UploadedDocument]:
+    """Say what became of each file, in their order."""
     return [
-        _rejected(item) if isinstance(item, _Refused) else _accepted(item, added[place])
+        _rejected(item) if isinstance(item, Refused) else _accepted(item.upload, added[place])
         for place, item in enumerate(stored)
     ]
 
 
-async def _add(
-    connection: Connection,
-    workspace_id: WorkspaceId,
-    collection_id: CollectionId,
-    upload: Upload,
-) -> Registered:
-    added = await add_upload(connection, workspace_id, collection_id, upload, request_id())
-    if added.changed:
-        target = str(added.document_id)
-        await add_audit(connection, workspace_id, "document.upload", target, request_id())
-    return added
+def fingerprint_of(stored: Sequence[Stored | Refused]) -> list[list[str]]:
+    """Return what tells these files from others: their names and their bytes' sha256."""
+    return [
+        [item.name, item.error.reason]
+        if isinstance(item, Refused)
+        else [item.upload.source, item.upload.sha256, str(item.upload.password is not None)]
+        for item in stored
+    ]
 
 
 def _accepted(upload: Upload, added: Registered) -> UploadedDocument:
@@ -188,28 +261,12 @@ def _accepted(upload: Upload, added: Registered) -> UploadedDocument:
     )
 
 
-def _rejected(refused: _Refused) -> UploadedDocument:
-    error: CitewellError = refused.error
+def _rejected(refused: Refused) -> UploadedDocument:
     return UploadedDocument(
         name=refused.name,
         document_id=None,
         job_id=None,
         status="rejected",
-        reason=error.reason,
-        message=error.message,
+        reason=refused.error.reason,
+        message=refused.error.message,
     )
-
-
-async def _send(
-    services: Services, workspace_id: WorkspaceId, replies: Sequence[UploadedDocument]
-) -> None:
-    """Tell the workers; when the broker is away the reconciler does it later."""
-    jobs = [JobId(reply.job_id) for reply in replies if reply.status == "queued" and reply.job_id]
-    if not jobs:
-        return
-    try:
-        await services.queue.send("ingest", [(workspace_id, job) for job in jobs])
-        async with services.database.transaction(workspace_id) as connection:
-            await mark_sent(connection, workspace_id, jobs)
-    except Unavailable as error:
-        log.warning("jobs are sent later", count=len(jobs), why=error.message)

@@ -1,17 +1,21 @@
 """The command line's HTTP client: every command is a request that anyone could send."""
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from citewell.cli.stack import open_stack
 from citewell.embedded import read_holder
-from citewell.errors import CitewellError
+from citewell.errors import CitewellError, InputError, LimitExceeded, Unavailable
 from citewell.settings import Settings
 
 TIMEOUT_SECONDS = 120.0
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""How long a server that is busy or starting again is waited for, between the tries."""
 
 
 class Client:
@@ -24,13 +28,14 @@ class Client:
     def send(self, method: str, path: str, **request: Any) -> Any:
         """Send one request; return the reply's JSON, or its text.
 
-        Raises:  CitewellError – the server's problem, in its words.
+        Raises:  InputError – the server refuses the request.  Unavailable, LimitExceeded – it may
+                 take it later.  CitewellError – any other problem; always in the server's words.
         """
         response = self._http.request(method, path, **request)
         kind = response.headers.get("content-type", "")
         if response.is_error:
             known = "json" in kind
-            raise CitewellError(
+            raise _error_class(response.status_code)(
                 response.json().get("detail")
                 if known
                 else f"The server answered {response.status_code}. Check --url."
@@ -39,9 +44,45 @@ class Client:
             return None
         return response.json() if "json" in kind else response.text
 
+    def send_patiently(self, method: str, path: str, request: Callable[[], dict[str, Any]]) -> Any:
+        """Send a request, again while the server is away or busy; it has one effect.
+
+        ``request`` makes its parts for each try.
+        Raises:  as ``send`` does, when the last try failed as well.
+        """
+        headers = {"Idempotency-Key": uuid4().hex}
+        for pause in PAUSES_SECONDS:
+            try:
+                return self.send(method, path, headers=headers, **request())
+            except (Unavailable, LimitExceeded, httpx.TransportError):
+                time.sleep(pause)
+        return self.send(method, path, headers=headers, **request())
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _error_class(status: int) -> type[CitewellError]:
+    if status == 503:
+        return Unavailable
+    if status == 429:
+        return LimitExceeded
+    return InputError if status < 500 else CitewellError
+
+
+def list_all(client: Client, path: str, field: str, query: dict[str, str]) -> list[dict[str, Any]]:
+    """Read a list to its last page."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.send(
+            "GET", path, params={**query, "limit": 200, **({"cursor": cursor} if cursor else {})}
+        )
+        found += page[field]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
 
 
 @contextmanager

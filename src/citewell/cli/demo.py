@@ -35,7 +35,7 @@ def demo(
     with temporary_data() as data:
         settings = load_settings(data)
         started = time.monotonic()
-        console.print("Starting PostgreSQL, Valkey, a worker and the API …")
+        console.print("Starting PostgreSQL, Valkey, workers and the API …")
         with open_stack(settings, worker=True) as stack:
             console.print(f"  [dim]ready after {time.monotonic() - started:.1f} s[/dim]")
             client = Client(stack.url)
@@ -81,7 +81,7 @@ def _ingest(client: Client, folder: Path) -> None:
     files = [
         file for file in find_files([folder]) if file.name not in {QUESTIONS_FILE, "README.md"}
     ]
-    outcome = ingest_files(client, files, None, None)
+    outcome = ingest_files(client, files)
     for item in outcome:
         if item["status"] != "done":
             raise CitewellError(f"{item['name']} was not indexed: {item['message']}")
@@ -127,7 +127,7 @@ def _require_exact(client: Client, citation: dict[str, Any]) -> None:
 
 
 def _verify(settings: Any) -> None:
-    broken = [check["invariant"] for check in verify_data(settings) if check["breaches"]]
+    broken = [check["invariant"] for check in verify_data(settings)[0] if check["breaches"]]
     for invariant in broken:
         show_error(f"broken: {invariant}")
     if broken:

@@ -1,9 +1,7 @@
-"""citewell ingest, documents, jobs: files in, and what became of them."""
+"""citewell ingest: files in, those that are known left out, and what became of the others."""
 
-import contextlib
+import hashlib
 import json
-import math
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,14 +13,23 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from citewell.cli.client import Client, connect
-from citewell.cli.options import CollectionOption, DataOption, JsonOption, UrlOption, load_settings
-from citewell.cli.show import console, show_error, show_table, stderr
+from citewell.cli.options import (
+    CollectionOption,
+    DataOption,
+    JsonOption,
+    PasswordOption,
+    UrlOption,
+    load_settings,
+)
+from citewell.cli.show import console, show_error, stderr
+from citewell.cli.waiting import wait_for_job
 from citewell.errors import CitewellError, InputError
 
 BATCH_FILES = 50
 BATCH_BYTES = 32 * 1024 * 1024
-POLL_SECONDS = 0.1
-HINT_SECONDS = 60.0
+ASKED_AT_ONCE = 500
+LONGEST_SOURCE = 1024
+LOST = {"rejected", "failed", "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,24 @@ class LocalFile:
 
     path: Path
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """What goes with all files of one command."""
+
+    collection: str | None = None
+    metadata: str | None = None
+    password: str | None = None
+
+    def fields(self) -> dict[str, str]:
+        """Return the form's fields that are filled in."""
+        given = {
+            "collection": self.collection,
+            "metadata": self.metadata,
+            "password": self.password,
+        }
+        return {key: value for key, value in given.items() if value is not None}
 
 
 def find_files(paths: list[Path]) -> list[LocalFile]:
@@ -67,6 +92,7 @@ def ingest(
     metadata: Annotated[
         str | None, typer.Option("--metadata", "-m", help="A JSON object kept with each document.")
     ] = None,
+    password: PasswordOption = None,
     data: DataOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -75,12 +101,12 @@ def ingest(
     files = find_files(paths)
     with connect(load_settings(data), url, worker=True) as client:
         ensure_collection(client, collection)
-        outcome = ingest_files(client, files, collection, metadata)
+        outcome = ingest_files(client, files, UploadForm(collection, metadata, password))
     if as_json:
         typer.echo(json.dumps(outcome))
     else:
         show_outcome(outcome)
-    if any(item["status"] in {"rejected", "failed", "cancelled"} for item in outcome):
+    if any(item["status"] in LOST for item in outcome):
         raise typer.Exit(1)
 
 
@@ -94,10 +120,10 @@ def ensure_collection(client: Client, name: str | None) -> None:
 
 
 def ingest_files(
-    client: Client, files: list[LocalFile], collection: str | None, metadata: str | None
+    client: Client, files: list[LocalFile], form: UploadForm | None = None
 ) -> list[dict[str, Any]]:
-    """Upload in batches, wait for the jobs, return what became of each file."""
-    uploaded: list[dict[str, Any]] = []
+    """Upload in batches what is new, wait for the jobs, return what became of each file."""
+    form = form or UploadForm()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -108,17 +134,52 @@ def ingest_files(
     ) as progress:
         sending = progress.add_task("Uploading", total=len(files))
         indexing = progress.add_task("Indexing ", total=len(files))
-        for batch in _batches(files):
-            replies = _upload(client, batch, collection, metadata)
-            uploaded += replies
+        # Metadata that is given anew has to be sent with known files too.
+        outcome = [] if form.metadata is not None else _find_known(client, files, form.collection)
+        progress.advance(sending, len(outcome))
+        known = {item["name"] for item in outcome}
+        for batch in _batches([file for file in files if file.name not in known]):
+            outcome += _upload(client, batch, form)
             progress.advance(sending, len(batch))
-            waiting = sum(reply["status"] == "queued" for reply in replies)
-            progress.advance(indexing, len(batch) - waiting)
-        for item in uploaded:
-            if item["status"] == "queued":
-                item.update(_wait_for(client, item["job_id"]))
-                progress.advance(indexing)
-    return uploaded
+        for item in outcome:
+            if item["status"] in {"queued", "unchanged"} and "chunk_count" not in item:
+                item.update(_end_of(item, wait_for_job(client, item["job_id"])))
+            progress.advance(indexing)
+    return outcome
+
+
+def _find_known(
+    client: Client, files: list[LocalFile], collection: str | None
+) -> list[dict[str, Any]]:
+    """Ask which files the server has already, byte by byte the same."""
+    known: list[dict[str, Any]] = []
+    where = {} if collection is None else {"collection": collection}
+    for first in range(0, len(files), ASKED_AT_ONCE):
+        hashes: list[dict[str, str]] = []
+        for file in files[first : first + ASKED_AT_ONCE]:
+            sha256 = _sha256_of(file.path) if len(file.name) <= LONGEST_SOURCE else None
+            if sha256 is not None:
+                hashes.append({"source": file.name, "sha256": sha256})
+        reply = client.send("POST", "/documents/known", json={**where, "files": hashes})
+        known += [_known(item) for item in reply["files"]]
+    return known
+
+
+def _known(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what becomes of a known file: nothing, or the end of the job that it waits for."""
+    found = {"name": item["source"], "document_id": item["document_id"], "job_id": item["job_id"]}
+    if item["status"] == "done":
+        return {**found, "status": "unchanged", "chunk_count": item["chunk_count"]}
+    return {**found, "status": "queued"}
+
+
+def _sha256_of(path: Path) -> str | None:
+    """Return a file's sha256; None when it cannot be read, which its upload will say."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _batches(files: list[LocalFile]) -> Iterator[list[LocalFile]]:
@@ -131,58 +192,57 @@ def _batches(files: list[LocalFile]) -> Iterator[list[LocalFile]]:
             batch, size = [], 0
         batch.append(file)
         size += length
-    yield batch
+    if batch:
+        yield batch
 
 
-def _upload(
-    client: Client, batch: list[LocalFile], collection: str | None, metadata: str | None
-) -> list[dict[str, Any]]:
-    """Upload one batch; when the server refuses all of it, each file gets that reason."""
-    form = {"collection": collection, "metadata": metadata}
+def _upload(client: Client, batch: list[LocalFile], form: UploadForm) -> list[dict[str, Any]]:
+    """Upload one batch; when the server takes none of it, each file gets the reason."""
     with ExitStack() as stack:
-        parts: list[tuple[str, tuple[str, BinaryIO]]] = []
+        opened: list[tuple[str, BinaryIO]] = []
         unread: list[dict[str, Any]] = []
         for file in batch:
             try:
-                opened = stack.enter_context(file.path.open("rb"))
-                opened.peek(1)
+                stream = stack.enter_context(file.path.open("rb"))
+                stream.peek(1)
             except OSError as error:
                 why = f"The file cannot be read: {error.strerror}."
                 unread.append({"name": file.name, "status": "rejected", "message": why})
             else:
-                parts.append(("files", (file.name, opened)))
-        if not parts:
+                opened.append((file.name, stream))
+        if not opened:
             return unread
+
+        def request() -> dict[str, Any]:
+            for _, stream in opened:
+                stream.seek(0)
+            parts = [("files", (name, stream)) for name, stream in opened]
+            return {"files": parts, "data": form.fields()}
+
         try:
-            reply = client.send(
-                "POST",
-                "/documents/upload",
-                files=parts,
-                data={key: value for key, value in form.items() if value is not None},
-            )
+            reply = client.send_patiently("POST", "/documents/upload", request)
+        except InputError as error:
+            return unread + [_lost(name, "rejected", error.message) for name, _ in opened]
         except CitewellError as error:
-            return [
-                *unread,
-                *(
-                    {"name": name, "status": "rejected", "message": error.message}
-                    for _, (name, _) in parts
-                ),
-            ]
-    return [*unread, *reply["documents"]]
+            return unread + [_lost(name, "failed", error.message) for name, _ in opened]
+        except httpx.TransportError:
+            why = "The server does not answer. Run the same command again when it does."
+            return unread + [_lost(name, "failed", why) for name, _ in opened]
+    return unread + [
+        {**item, "name": name} for item, (name, _) in zip(reply["documents"], opened, strict=True)
+    ]
 
 
-def _wait_for(client: Client, job_id: str) -> dict[str, Any]:
-    """Wait for a job's end, however long; say so when no worker seems to be there."""
-    hint_at = time.monotonic() + HINT_SECONDS
-    while True:
-        with contextlib.suppress(httpx.TimeoutException):
-            job = client.send("GET", f"/jobs/{job_id}")
-            if job["status"] not in {"queued", "running"}:
-                return {key: job[key] for key in ("status", "reason", "message")}
-            if job["status"] == "queued" and time.monotonic() > hint_at:
-                stderr.print("No worker has taken the next job yet. Is one running? Waiting on.")
-                hint_at = math.inf
-        time.sleep(POLL_SECONDS)
+def _lost(name: str, status: str, message: str) -> dict[str, Any]:
+    return {"name": name, "status": status, "message": message}
+
+
+def _end_of(item: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """Return how a file's job ended; a file that needed none stays unchanged."""
+    ended = {key: job[key] for key in ("status", "reason", "message", "chunk_count")}
+    if item["status"] == "unchanged" and job["status"] == "done":
+        ended["status"] = "unchanged"
+    return ended
 
 
 def show_outcome(outcome: list[dict[str, Any]]) -> None:
@@ -190,94 +250,11 @@ def show_outcome(outcome: list[dict[str, Any]]) -> None:
     counts: dict[str, int] = {}
     for item in outcome:
         counts[item["status"]] = counts.get(item["status"], 0) + 1
-        if item["status"] in {"rejected", "failed", "cancelled"}:
+        if item["status"] in LOST:
             show_error(f"{item['name']}: {item['message']}")
     words = {"done": "indexed", "unchanged": "unchanged", "rejected": "rejected"}
-    console.print(
-        ", ".join(f"{count} {words.get(status, status)}" for status, count in counts.items()) + "."
-    )
-
-
-def documents(
-    collection: CollectionOption = None,
-    report: Annotated[
-        str | None, typer.Option("--report", help="Show this document's truth report.")
-    ] = None,
-    delete: Annotated[str | None, typer.Option("--delete", help="Delete this document.")] = None,
-    data: DataOption = None,
-    url: UrlOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List documents; show one's truth report, or delete one, by its id."""
-    with connect(load_settings(data), url) as client:
-        if delete:
-            client.send("DELETE", f"/documents/{delete}")
-            console.print("Deleted.")
-            return
-        if report:
-            console.print_json(json.dumps(client.send("GET", f"/documents/{report}")))
-            return
-        query = {} if collection is None else {"collection": collection}
-        found = list_all(client, "/documents", "documents", query)
-    if as_json:
-        typer.echo(json.dumps(found))
-        return
-    show_table(
-        f"{len(found)} documents",
-        ["id", "name", "collection", "status", "chunks", "why"],
-        [
-            [
-                item["document_id"],
-                item["name"],
-                item["collection"],
-                item["status"],
-                item["chunk_count"],
-                item["reason"],
-            ]
-            for item in found
-        ],
-    )
-
-
-def jobs(
-    status: Annotated[
-        str | None, typer.Option("--status", help="queued, running, done, failed, cancelled.")
-    ] = None,
-    data: DataOption = None,
-    url: UrlOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List jobs, newest first."""
-    with connect(load_settings(data), url) as client:
-        found = list_all(client, "/jobs", "jobs", {"status": status} if status else {})
-    if as_json:
-        typer.echo(json.dumps(found))
-        return
-    show_table(
-        f"{len(found)} jobs",
-        ["id", "document", "status", "tries", "why"],
-        [
-            [
-                item["job_id"],
-                item["document_name"],
-                item["status"],
-                item["attempt"],
-                item["message"],
-            ]
-            for item in found
-        ],
-    )
-
-
-def list_all(client: Client, path: str, field: str, query: dict[str, str]) -> list[dict[str, Any]]:
-    """Read a list to its last page."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = client.send(
-            "GET", path, params={**query, "limit": 200, **({"cursor": cursor} if cursor else {})}
-        )
-        found += page[field]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return found
+    files = ", ".join(f"{count} {words.get(status, status)}" for status, count in counts.items())
+    held = {item["document_id"]: item.get("chunk_count") or 0 for item in outcome
+            if item.get("document_id")}  # fmt: skip
+    chunks = sum(held.values())
+    console.print(f"{files}; {chunks:,} {'chunk' if chunks == 1 else 'chunks'}.")

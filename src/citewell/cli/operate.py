@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, SecretStr
@@ -20,6 +21,8 @@ from citewell.errors import CitewellError
 from citewell.settings import Settings
 
 LEAST_FREE_BYTES = 1024**3
+EXAMPLES = 3
+"""Ids that are shown of the rows that break an invariant."""
 
 
 def settings_rows(group: BaseModel, prefix: str = "CITEWELL_") -> Iterator[tuple[str, str, str]]:
@@ -94,29 +97,59 @@ async def _diagnose_services(settings: Settings) -> list[tuple[str, str | None]]
     ]
 
 
-def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put right what is broken, where it can be.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check that nothing is lost, doubled, orphaned or misquoted; exit 1 on a breach."""
-    checks = verify_data(load_settings(data))
+    checks, repairs = verify_data(load_settings(data), repair=repair)
     if as_json:
-        typer.echo(json.dumps(checks))
+        typer.echo(json.dumps({"checks": checks, "repairs": repairs} if repair else checks))
     else:
-        for check in checks:
-            mark = "[red]broken[/red]" if check["breaches"] else "[green]holds[/green] "
-            count = f" ({check['breaches']} breaches)" if check["breaches"] else ""
-            console.print(f"{mark} {check['invariant']}{count}")
+        _show_checks(checks)
+        for item in repairs:
+            console.print(f"[yellow]repair[/yellow]  {escape(item['invariant'])}: {item['what']}")
+        if repairs:
+            console.print("Run `citewell verify` again when the queued jobs are done.")
     if any(check["breaches"] for check in checks):
         raise typer.Exit(1)
 
 
-def verify_data(settings: Settings) -> list[dict[str, Any]]:
-    """Run the checker on the servers of this data folder, running or not."""
+def _show_checks(checks: list[dict[str, Any]]) -> None:
+    for check in checks:
+        mark = "[red]broken[/red]" if check["breaches"] else "[green]holds[/green] "
+        count = f" ({check['breaches']} breaches)" if check["breaches"] else ""
+        console.print(f"{mark} {escape(check['invariant'])}{count}")
+        for example in check["examples"]:
+            console.print(f"         {example}", style="dim")
+
+
+def verify_data(
+    settings: Settings, *, repair: bool = False
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Run the checker on the servers of this data folder, running or not; repair when told to."""
     with embedded.attach(settings) as ready:
-        return asyncio.run(_verify(ready))
+        return asyncio.run(_verify(ready, repair))
 
 
-async def _verify(settings: Settings) -> list[dict[str, Any]]:
+async def _verify(
+    settings: Settings, repair: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     from citewell.wiring import open_ledger  # noqa: PLC0415 - only this command pays for it
 
     await migrate_database(settings)
     async with open_ledger(settings) as ledger:
-        return await ledger.verify()
+        checks = await ledger.verify()
+        repairs = await ledger.repair(checks) if repair else []
+    shown = [
+        {
+            "invariant": check.invariant,
+            "breaches": check.breaches,
+            "examples": [" ".join(map(str, row)) for row in check.found[:EXAMPLES]],
+        }
+        for check in checks
+    ]
+    return shown, [asdict(item) for item in repairs]

@@ -20,6 +20,10 @@ UrlOption = Annotated[
     ),
 ]
 CollectionOption = Annotated[str | None, typer.Option("--collection", "-c", help="Collection.")]
+PasswordOption = Annotated[
+    str | None,
+    typer.Option("--password", help="Opens encrypted files; the server forgets it at the end."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the reply as JSON.")]
 
 

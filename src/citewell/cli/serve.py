@@ -12,7 +12,9 @@ from citewell.cli.options import DataOption, load_settings
 from citewell.cli.server import bind, make_server, require_loopback
 from citewell.cli.show import console
 from citewell.cli.stack import migrate_database, open_backend
-from citewell.cli.supervisor import supervised_worker
+from citewell.cli.supervisor import supervised_workers
+from citewell.domain import QUEUES
+from citewell.errors import InputError
 from citewell.settings import Settings, default_data_folder
 from citewell.telemetry import configure_logging
 
@@ -26,18 +28,18 @@ PortOption = Annotated[
 
 
 def up(data: DataOption = None, host: HostOption = None, port: PortOption = None) -> None:
-    """Start everything: PostgreSQL, Valkey, a worker, and the API. Ctrl-C ends it all."""
+    """Start everything: PostgreSQL, Valkey, workers, and the API. Ctrl-C ends it all."""
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
     require_loopback(settings.host)
     embedded.require_free(settings)
     with bind(settings.host, settings.port) as listener:
-        console.print("Starting PostgreSQL, Valkey, a worker and the API …")
+        console.print("Starting PostgreSQL, Valkey, workers and the API …")
         with open_backend(settings) as ready:
             url = f"http://{_authority(settings.host, listener.getsockname()[1])}"
             embedded.announce(settings.data, url)
             server = make_server(ready)
-            with supervised_worker(ready, server):
+            with supervised_workers(ready, server):
                 _welcome(settings, url)
                 server.run(sockets=[listener])
     console.print("Stopped. Your data stays in the data folder.")
@@ -54,15 +56,33 @@ def api(host: HostOption = None, port: PortOption = None, data: DataOption = Non
 
 
 def worker(
+    queues: Annotated[
+        str, typer.Option("--queues", "-Q", help="Queues to work on, with commas between them.")
+    ] = ",".join(QUEUES),
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency", "-c", min=1, max=1024, help="Jobs at once.", show_default="64"
+        ),
+    ] = None,
     data: DataOption = None,
-    supervisor_pipe: Annotated[int | None, typer.Option(hidden=True)] = None,
+    supervision: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run jobs only, from your own PostgreSQL and Valkey."""
     settings = load_settings(data)
     configure_logging(settings.log.level, settings.log.format)
-    from citewell.worker import run_worker  # noqa: PLC0415 - only this command pays for its imports
+    wanted = [name.strip() for name in queues.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in QUEUES] or ([""] if not wanted else []):
+        raise InputError(
+            f"There is no queue named {unknown[0]!r}. The queues are: {', '.join(QUEUES)}."
+        )
+    if concurrency is not None:
+        jobs = settings.jobs.model_copy(update={"concurrency": concurrency})
+        settings = settings.model_copy(update={"jobs": jobs})
+    from citewell.worker import Supervision, run_worker  # noqa: PLC0415 - only this command pays
 
-    run_worker(settings, supervisor_pipe)
+    pipes = None if supervision is None else Supervision(*map(int, supervision.split(",")))
+    run_worker(settings, wanted, pipes)
 
 
 def migrate(data: DataOption = None) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from citewell import embedded
 from citewell.cli.server import API_STOP_SECONDS, Server, bind, make_server
-from citewell.cli.supervisor import supervised_worker
+from citewell.cli.supervisor import supervised_workers
 from citewell.errors import Unavailable
-from citewell.records.jobs import forget_workers
+from citewell.records.leases import forget_workers
 from citewell.records.schema import migrate
 from citewell.records.session import Database
 from citewell.settings import Settings
@@ -58,7 +58,7 @@ def open_stack(settings: Settings, *, worker: bool) -> Generator[Stack]:
         server = make_server(ready)
         if worker:
             log_file = settings.data / "logs" / "worker.log"
-            stack.enter_context(supervised_worker(ready, server, log_file))
+            stack.enter_context(supervised_workers(ready, server, log_file))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True
         )

@@ -1,4 +1,4 @@
-"""Keep a worker process running beside the API: start it, start it again, stop it in time."""
+"""Keep worker processes running beside the API: start them, replace them, stop them in time."""
 
 import os
 import signal
@@ -19,32 +19,38 @@ log = structlog.get_logger(__name__)
 
 WORKER_STOP_SECONDS = 2.5
 """A worker that still runs a job is killed then; its lease brings the job back later."""
+WORKER_START_SECONDS = 60.0
+"""A worker that just starts has this long, beyond the setting, until its first pulse."""
 FIRST_RESTART_SECONDS = 0.5
-LONGEST_RESTART_SECONDS = 30.0
+LONGEST_RESTART_SECONDS = 8.0
 
 
 @contextmanager
-def supervised_worker(
+def supervised_workers(
     settings: Settings, server: Server, log_file: Path | None = None
 ) -> Generator[None]:
-    """Keep one worker process running: a new one follows whenever it ends by itself.
+    """Keep worker processes running: a new one follows whenever one ends or answers no more.
 
-    The first one starts when the API has, so that the two do not compete for the processor.
+    The first ones start when the API has, so that they do not compete for the processor.
     """
-    supervisor = _Supervisor(settings, server, log_file)
-    supervisor.start()
+    supervisors = [_Supervisor(settings, server, log_file) for _ in range(settings.jobs.processes)]
+    for supervisor in supervisors:
+        supervisor.start()
     try:
         yield
     finally:
-        supervisor.stop()
+        server.stopping.set()
+        for supervisor in supervisors:
+            supervisor.stop()
 
 
 class _Supervisor(threading.Thread):
-    """Starts the worker, waits for its end, starts it again after a growing pause."""
+    """Starts a worker, watches its pulse, starts it again after a growing pause."""
 
     def __init__(self, settings: Settings, server: Server, log_file: Path | None) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._environment = os.environ | worker_environment(settings)
+        self._silent_after_seconds = settings.jobs.silent_after_seconds
         self._server = server
         self._log_file = log_file
         self._stopping = server.stopping
@@ -70,13 +76,20 @@ class _Supervisor(threading.Thread):
 
     def _run_once(self) -> int | None:
         """Run a worker to its end; told to stop, it has a moment to hand its jobs back."""
+        pulse, their_pulse = os.pipe()
+        os.set_blocking(pulse, False)
         try:
-            process = self._spawn()
+            process = self._spawn(their_pulse)
         except OSError as error:
             log.warning("the worker could not be started", why=error.strerror)
+            os.close(pulse)
             return None
-        while process.poll() is None and not self._stopping.wait(0.1):
-            pass
+        finally:
+            os.close(their_pulse)
+        try:
+            self._watch(process, pulse)
+        finally:
+            os.close(pulse)
         if process.poll() is None:
             self._close_pipe()
             try:
@@ -84,6 +97,17 @@ class _Supervisor(threading.Thread):
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
+
+    def _watch(self, process: subprocess.Popen[bytes], pulse: int) -> None:
+        """Return when the process ended or is to be stopped; kill it when its pulse is gone."""
+        heard = time.monotonic() + WORKER_START_SECONDS
+        while process.poll() is None and not self._stopping.wait(0.1):
+            if _read_all(pulse):
+                heard = max(heard, time.monotonic())
+            elif time.monotonic() - heard > self._silent_after_seconds:
+                log.warning("a worker answers no more and is replaced", pid=process.pid)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def stop(self) -> None:
         """End the worker; at once, where the server was told to stop by a signal before."""
@@ -97,14 +121,14 @@ class _Supervisor(threading.Thread):
             os.close(self._write_end)
             self._write_end = None
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, pulse: int) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
             "-m",
             "citewell",
             "worker",
-            "--supervisor-pipe",
-            str(self._read_end),
+            "--supervision",
+            f"{self._read_end},{pulse}",
         ]
         output = None if self._log_file is None else self._log_file.open("ab")
         try:
@@ -114,12 +138,20 @@ class _Supervisor(threading.Thread):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[self._read_end],
+                pass_fds=[self._read_end, pulse],
                 start_new_session=True,
             )
         finally:
             if output is not None:
                 output.close()
+
+
+def _read_all(pipe: int) -> bytes:
+    """Read what is in the pipe; select() would refuse its number when many are open."""
+    try:
+        return os.read(pipe, 4096)
+    except BlockingIOError:
+        return b""
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

@@ -20,6 +20,17 @@ _WEB_NAMES = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252", "u
               "iso-8859-9": "cp1254", "tis-620": "cp874", "x-sjis": "cp932"}  # fmt: skip
 _C1 = re.compile("[\x80-\x9f]")
 _WESTERN = frozenset("äöüßéèêëàâçîïôûùñóíáúåøæœãõÄÖÜÉÈÊÀÂÇÎÔÑÓÅØÆŒ¡¿“”‘’‚„–—…•€£°§«»©®™·²½\xa0")
+_USUAL = re.compile(
+    "[\t\n\r -~\xa0-\u06ff\u0900-\u0e7f\u1e00-\u1fff\u2010-\u203f\u3000-\u30ff\u4e00-\u9fff"
+    "\uac00-\ud7a3\uff00-\uffef]"
+)
+_SPACES = re.compile("[ \n\r]")
+_JAPANESE_MAIL = (b"\x1b$B", b"\x1b$@")
+_RARE = ["cp037", "cp1026", "cp1140", "cp273", "cp500", "cp875", "hp_roman8", "iso8859_3",
+         "iso8859_4", "iso8859_10", "iso8859_14", "iso8859_16", "kz1048", "ptcp154"]  # fmt: skip
+_NO_CHARSETS = frozenset(
+    ("undefined", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7")
+)
 _SAMPLE_BYTES = 200_000
 _TEXT_CONTROLS = b"\t\n\r\f\x1b\x08\x0b"
 
@@ -33,18 +44,18 @@ def declared_charset(data: bytes) -> str | None:
 def decode(data: bytes, declared: str | None = None) -> tuple[str, str, list[str]]:
     """Return the text, the name of its encoding and what was doubtful.
 
-    Order:   byte-order mark, UTF-16/32 by their zero bytes, UTF-8, the declared charset if the
-             bytes fit it, a guess from the bytes, Windows-1252.
+    Order:   byte-order mark, UTF-16/32 by their zero bytes, ISO-2022-JP by its escapes, UTF-8,
+             the declared charset if the bytes fit it, a guess from the bytes, Windows-1252.
     Holds:   never fails; bytes that fit no encoding become U+FFFD and a warning says so.
     """
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
             text, warnings = _decode_fully(data[len(mark) :], codec)
             return text, name, warnings
-    wide = _wide_codec(data)
-    if wide:
-        text, warnings = _decode_fully(data, wide)
-        return text, wide, warnings
+    certain = _wide_codec(data) or _escaped_codec(data)
+    if certain:
+        text, warnings = _decode_fully(data, certain)
+        return text, certain, warnings
     try:
         return data.decode("utf-8"), "utf-8", []
     except UnicodeDecodeError as error:
@@ -54,11 +65,13 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, str, list[str
     codec = _known(declared) if declared else None
     if codec and codec not in {"utf-8", "utf_8"} and _plausible(data, codec):
         return data.decode(codec), codec, []
-    guess = _guess(data)
+    guess, sure = _guess(data)
     warnings = (
         [f"The encoding was not declared rightly; {guess} was found from the bytes."]
         if (declared and codec != guess)
         else []
+        if sure
+        else [f"The encoding was not declared; {guess} was guessed. Check that the text is right."]
     )
     text, broken = _decode_fully(data, guess)
     return text, guess, warnings + broken
@@ -79,7 +92,7 @@ def looks_like_text(head: bytes) -> bool:
 def _decode_fully(data: bytes, codec: str) -> tuple[str, list[str]]:
     try:
         return data.decode(codec), []
-    except (UnicodeDecodeError, LookupError):
+    except UnicodeError:
         text = data.decode(codec, "replace")
         return text, [_broken(text, codec)]
 
@@ -115,7 +128,24 @@ def _wide_codec(data: bytes) -> str | None:
         return _fits(sample, "utf-16-le")
     if even > 0.3 and odd < 0.05:
         return _fits(sample, "utf-16-be")
-    return None
+    return _wide_by_letters(sample)
+
+
+def _escaped_codec(data: bytes) -> str | None:
+    """Find the Japanese of old e-mail, whose bytes are plain ASCII between escapes."""
+    escaped = any(escape in data for escape in _JAPANESE_MAIL)
+    return "iso2022_jp" if escaped and _plausible(data, "iso2022_jp") else None
+
+
+def _wide_by_letters(sample: bytes) -> str | None:
+    """Find UTF-16 of a script without zero bytes: read the right way round, it is all letters."""
+    shares = {
+        codec: len(_USUAL.findall(text)) / len(text)
+        for codec in ("utf-16-le", "utf-16-be")
+        if _SPACES.search(text := sample.decode(codec, "replace"))
+    }
+    best = max(shares, key=lambda codec: shares[codec], default=None)
+    return best if best and shares[best] > 0.95 else None
 
 
 def _fits(sample: bytes, codec: str) -> str | None:
@@ -128,22 +158,23 @@ def _plausible(data: bytes, codec: str) -> bool:
     """Say whether the bytes decode in the codec and give no row of C1 control characters."""
     try:
         sample = data.decode(codec)[:_SAMPLE_BYTES]
-    except (UnicodeDecodeError, LookupError):
+    except (UnicodeError, LookupError):
         return False
     return len(_C1.findall(sample)) * 100 <= len(sample)
 
 
-def _guess(data: bytes) -> str:
+def _guess(data: bytes) -> tuple[str, bool]:
+    """Return the likeliest codec and whether it is as good as certain."""
     from charset_normalizer import from_bytes  # noqa: PLC0415 - only a few files need it
 
     japanese = _japanese(data)
     if japanese:
-        return japanese
+        return japanese, True
     sample = data[:_SAMPLE_BYTES]
     if _is_western(sample):
-        return "cp1252"
-    best = from_bytes(sample, preemptive_behaviour=False).best()
-    return (_known(best.encoding) if best else None) or "cp1252"
+        return "cp1252", True
+    best = from_bytes(sample, preemptive_behaviour=False, cp_exclusion=_RARE).best()
+    return (_known(best.encoding) if best else None) or "cp1252", False
 
 
 def _is_western(sample: bytes) -> bool:
@@ -168,9 +199,13 @@ def _japanese(data: bytes) -> str | None:
 
 
 def _known(name: str) -> str | None:
+    """Return Python's name of a charset for text; None for another one, or for what is none."""
     lowered = name.strip().lower().replace("_", "-")
     lowered = _WEB_NAMES.get(lowered, _WEB_NAMES.get(lowered.replace("-", "_"), lowered))
     try:
-        return codecs.lookup(lowered).name if codecs.lookup(lowered)._is_text_encoding else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
-    except LookupError:
+        found = codecs.lookup(lowered)
+    except (LookupError, ValueError):
         return None
+    if found.name in _NO_CHARSETS or not found._is_text_encoding:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
+        return None
+    return found.name

@@ -6,11 +6,11 @@ chunks are then counted as they are, and a chunk that came out too large is cut 
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 
-from citewell.domain import Chunk, ParsedDocument, Section
+from citewell.domain import Chunk, Chunking, ParsedDocument, Section
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
@@ -18,13 +18,18 @@ CONTEXT_TOKENS = 48
 _SPECIAL_TOKENS = 2
 _LONGEST_PIECE = 40
 _CHARACTERS_PER_TOKEN = 8
+_WORDS_KEPT = 65_536
+_BLOCK_CHARACTERS = 65_536
+_CHUNKS_AHEAD = 4
+_CHUNKS_COUNTED_AT_ONCE = 256
 _WIDE = "\u2e80-\u2fff\u3003-\u9fff\uf900-\ufaff\uff10-\uff19\uff21-\uff5a\uff66-\uff9f"
-_PIECE = re.compile(rf"[{_WIDE}]{{1,4}}[。！？、，；：」』）]*|[^\s{_WIDE}]{{1,{_LONGEST_PIECE}}}")
+_PIECE = re.compile(
+    rf"([{_WIDE}]{{1,4}}[。！？、，；：」』）]*|[^\s{_WIDE}]{{1,{_LONGEST_PIECE}}})(\s*)"
+)
 _SENTENCE_END = re.compile(r"(?:[.!?…]|[。！？।؟۔])[\"'”’»)\]]*$")
 _ABBREVIATION = re.compile(
     r"^\(?(?:[A-Z]|e\.g|i\.e|cf|vs|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|Sec|Vol|pp?|al|approx|etc)\.$"
 )
-_CLAUSE_END = re.compile(r"[,;:、，；：]$")
 _CONTEXT_JOINT = " \u2014 "
 _PATH_JOINT = " > "
 
@@ -33,38 +38,47 @@ _PARAGRAPH, _LINE, _SENTENCE, _CLAUSE, _WORD, _INSIDE = 1.0, 0.75, 0.65, 0.25, 0
 _UNEVENNESS = 1.4
 
 
-def chunk(
-    document: ParsedDocument,
-    size_tokens: int,
-    overlap_tokens: int,
-    window_tokens: int,
-    count_tokens: CountTokens,
-) -> list[Chunk]:
-    """Cut each section's body into chunks, in the order of the text.
+class WordCosts:
+    """Counts each distinct word once, and remembers the words from document to document.
 
     ``count_tokens`` is the embedder's own count, without its special tokens.
+    """
+
+    def __init__(self, count_tokens: CountTokens) -> None:
+        self.count_tokens = count_tokens
+        self._known: dict[str, int] = {}
+
+    def of(self, words: Sequence[str]) -> list[int]:
+        """Return what each word costs, at least one token."""
+        if len(self._known) > _WORDS_KEPT:
+            self._known = {}
+        known = self._known
+        if new := list(set(words).difference(known)):
+            # A word of a script that the tokenizer does not know counts as one token, however long.
+            known.update(
+                (word, max(1, tokens, len(word) // _CHARACTERS_PER_TOKEN))
+                for word, tokens in zip(new, self.count_tokens(new), strict=True)
+            )
+        return [known[word] for word in words]
+
+
+def chunk(document: ParsedDocument, chunking: Chunking, costs: WordCosts) -> list[Chunk]:
+    """Cut each section's body into chunks, in the order of the text.
+
     Holds:   ``text == document.text[start:end]`` without white space at its ends; no chunk
              crosses a section; context + text + 2 special tokens ≤ window; headings are
              chunks only in a document that holds nothing else.
-    Cost:    about 2 s for 5 MB of text.
+    Cost:    linear in time; words are held for one block of the text at a time.
     """
-    contexts = _contexts(document, count_tokens)
     text = document.text
     bodies = [(section, section.body_start, section.end) for section in document.sections]
     if not any(text[start:end].strip() for _, start, end in bodies):
         bodies = [(section, section.start, section.end) for section in document.sections]
-    spans: list[_Span] = []
-    cost = _WordCosts(count_tokens)
-    for section, start, end in bodies:
-        context, used = contexts[section.ordinal]
-        limit = max(1, min(size_tokens, window_tokens - _SPECIAL_TOKENS - used))
-        overlap = min(overlap_tokens, limit // 2)
-        pieces = cost.pieces(text, start, end)
-        spans += [
-            _Span(span[0], span[1], limit, section, context)
-            for span in _cut(pieces, limit, overlap)
-        ]
-    return _finished(document, spans, count_tokens)
+    spans = _spans(document, bodies, chunking, costs)
+    chunks: list[Chunk] = []
+    while batch := list(islice(spans, _CHUNKS_COUNTED_AT_ONCE)):
+        chunks += _finished(document, batch, len(chunks), costs.count_tokens)
+    return chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,86 +92,108 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """Words (or parts of very long ones) with what they cost and what a cut after them is worth."""
+    """Words (or parts of very long ones) that are never cut, and the white space after each.
 
-    starts: list[int]
-    ends: list[int]
-    worth: list[float]
-    sums: list[int]
+    Shapes:  n words and gaps; n + 1 starts and sums of tokens.
+    """
 
+    words: Sequence[str]
+    gaps: Sequence[str]
+    starts: Sequence[int]
+    sums: Sequence[int]
 
-class _WordCosts:
-    """Counts each distinct word once."""
+    def end(self, index: int) -> int:
+        """Return where a piece ends."""
+        return self.starts[index] + len(self.words[index])
 
-    def __init__(self, count_tokens: CountTokens) -> None:
-        self._count_tokens = count_tokens
-        self._known: dict[str, int] = {}
-
-    def pieces(self, text: str, start: int, end: int) -> _Pieces:
-        """Part a body into pieces that are never cut."""
-        found = list(_PIECE.finditer(text, start, end))
-        if not found:
-            return _Pieces([], [], [], [0])
-        words = [match[0] for match in found]
-        new = [word for word in dict.fromkeys(words) if word not in self._known]
-        if new:
-            # A word of a script that the tokenizer does not know counts as one token, however long.
-            self._known.update(
-                (word, max(1, tokens, len(word) // _CHARACTERS_PER_TOKEN))
-                for word, tokens in zip(new, self._count_tokens(new), strict=True)
-            )
-        starts = [match.start() for match in found]
-        ends = [match.end() for match in found]
-        worth = [
-            _worth(word, text[stop:after])
-            for word, stop, after in zip(words, ends, [*starts[1:], end], strict=True)
-        ]
-        sums = [0, *accumulate(self._known[word] for word in words)]
-        return _Pieces(starts, ends, worth, sums)
+    def worth(self, index: int) -> float:
+        """Say how good a place the end of a piece is for a cut."""
+        word, gap = self.words[index], self.gaps[index]
+        last = word[-1]
+        if not gap:
+            return _SENTENCE if last in "。！？" else _CLAUSE if last in "、，；：" else _INSIDE
+        if "\n" in gap:
+            return _PARAGRAPH if "\n\n" in gap else _LINE
+        if last in ".!?…\"'”’»)]。！？।؟۔" and _SENTENCE_END.search(word):
+            return _WORD if _ABBREVIATION.match(word) else _SENTENCE
+        return _CLAUSE if last in ",;:、，；：" else _WORD
 
 
-def _worth(word: str, gap: str) -> float:
-    """Say how good a place between a word and what follows is for a cut."""
-    if not gap:
-        return _SENTENCE if word[-1] in "。！？" else _CLAUSE if word[-1] in "、，；：" else _INSIDE
-    if "\n" in gap:
-        return _PARAGRAPH if "\n\n" in gap else _LINE
-    if word[-1] in ".!?…\"'”’»)]。！？।؟۔" and _SENTENCE_END.search(word):
-        return _WORD if _ABBREVIATION.match(word) else _SENTENCE
-    return _CLAUSE if _CLAUSE_END.search(word) else _WORD
+def _pieces(text: str, start: int, end: int, costs: WordCosts) -> _Pieces:
+    found: list[tuple[str, str]] = _PIECE.findall(text, start, end)
+    if not found:
+        return _Pieces((), (), (end,), (0,))
+    words, gaps = zip(*found, strict=True)
+    sizes = [len(word) + len(gap) for word, gap in found]
+    starts = list(accumulate(sizes, initial=end - sum(sizes)))
+    return _Pieces(words, gaps, starts, list(accumulate(costs.of(words), initial=0)))
 
 
-def _cut(pieces: _Pieces, limit: int, overlap: int) -> list[tuple[int, int]]:
-    """Return spans of at most ``limit`` tokens, as even as good places allow."""
-    sums, total = pieces.sums, len(pieces.starts)
-    fresh = limit - overlap
-    spans: list[tuple[int, int]] = []
-    first = 0
-    while first < total:
-        base = sums[first]
-        room = limit if not spans else fresh
-        last = bisect_right(sums, base + room, first + 1) - 1
-        last = max(last, first + 1)
-        if last < total:
-            last = _best_end(pieces, first, last, room)
-        begin = _overlap_start(pieces, first, overlap) if spans else first
-        spans.append((pieces.starts[begin], pieces.ends[last - 1]))
-        first = last
-    return spans
+def _spans(
+    document: ParsedDocument,
+    bodies: Iterable[tuple[Section, int, int]],
+    chunking: Chunking,
+    costs: WordCosts,
+) -> Iterator[_Span]:
+    for section, start, end in bodies:
+        context, used = _fitting_context(document.title, section.path, costs.count_tokens)
+        limit = max(1, min(chunking.size_tokens, chunking.window_tokens - _SPECIAL_TOKENS - used))
+        overlap = min(chunking.overlap_tokens, limit // 2)
+        for first, last in _cut(document.text, start, end, costs, limit, overlap):
+            yield _Span(first, last, limit, section, context)
 
 
-def _best_end(pieces: _Pieces, first: int, last: int, room: int) -> int:
+def _cut(
+    text: str, start: int, end: int, costs: WordCosts, limit: int, overlap: int
+) -> Iterator[tuple[int, int]]:
+    """Yield spans of at most ``limit`` tokens, as even as good places allow.
+
+    Holds:   the text is parted block by block, and cut as if it were parted at once.
+    """
+    ahead = limit * _CHUNKS_AHEAD
+    block = max(_BLOCK_CHARACTERS, ahead * _CHARACTERS_PER_TOKEN * 2)
+    first, room = 0, limit
+    while start < end:
+        final = end - start <= block
+        pieces = _pieces(text, start, end if final else start + block, costs)
+        # Where a block ends inside of the text, its last word may be cut off.
+        total = len(pieces.words) - (not final)
+        sums, begun = pieces.sums, first
+        while first < total and (final or sums[total] - sums[first] >= ahead):
+            last = bisect_right(sums, sums[first] + room, first + 1, total + 1) - 1
+            last = max(last, first + 1)
+            if last < total:
+                last = _best_end(pieces, first, last, room, sums[total] - sums[first])
+            begin = first if room == limit else _overlap_start(pieces, first, overlap)
+            yield pieces.starts[begin], pieces.end(last - 1)
+            first, room = last, limit - overlap
+        if final:
+            return
+        if first == begun:
+            block *= 2
+        kept = first
+        while kept and sums[first] - sums[kept] <= overlap:
+            kept -= 1
+        start, first = pieces.starts[kept], first - kept
+
+
+def _best_end(pieces: _Pieces, first: int, last: int, room: int, left: int) -> int:
     """Choose where the chunk that begins at ``first`` ends: ``last`` is the furthest place."""
     sums, base = pieces.sums, pieces.sums[first]
-    left = sums[-1] - base
     # Look a few chunks ahead only: with many left, an even share is simply a full chunk.
-    ideal = left / -(-left // room) if left < room * 4 else room * 0.9
+    ideal = left / -(-left // room) if left < room * _CHUNKS_AHEAD else room * 0.9
     lowest = base + ideal * 0.35
     best, best_score = last, float("-inf")
     for end in range(last, first, -1):
         if sums[end] < lowest:
             break
-        score = pieces.worth[end - 1] - abs(sums[end] - base - ideal) / ideal * _UNEVENNESS
+        off = sums[end] - base - ideal
+        uneven = abs(off) / ideal * _UNEVENNESS
+        if _PARAGRAPH - uneven <= best_score:
+            if off < 0:
+                break
+            continue
+        score = pieces.worth(end - 1) - uneven
         if score > best_score:
             best, best_score = end, score
     return best
@@ -169,35 +205,32 @@ def _overlap_start(pieces: _Pieces, first: int, overlap: int) -> int:
     best, best_worth = first, -1.0
     while begin > 0 and pieces.sums[first] - pieces.sums[begin - 1] <= overlap:
         begin -= 1
-        worth = pieces.worth[begin - 1] if begin else _PARAGRAPH
+        worth = pieces.worth(begin - 1) if begin else _PARAGRAPH
         if worth >= max(best_worth, _WORD):
             best, best_worth = begin, worth
     return best
 
 
 def _finished(
-    document: ParsedDocument, spans: list[_Span], count_tokens: CountTokens
-) -> list[Chunk]:
+    document: ParsedDocument, spans: list[_Span], ordinal: int, count_tokens: CountTokens
+) -> Iterator[Chunk]:
     """Count the chunks as they are; one that is too large after all is halved."""
     text = document.text
-    chunks: list[Chunk] = []
     tokens = count_tokens([text[span.start : span.end] for span in spans])
     for span, count in zip(spans, tokens, strict=True):
         for part, size in _fitting(text, span, count, count_tokens):
             page = bisect_right(document.page_starts, part.start) or None
-            chunks.append(
-                Chunk(
-                    ordinal=len(chunks),
-                    start=part.start,
-                    end=part.end,
-                    text=text[part.start : part.end],
-                    context=part.context,
-                    section=part.section.ordinal,
-                    page=page if document.page_starts else None,
-                    tokens=size,
-                )
+            yield Chunk(
+                ordinal=ordinal,
+                start=part.start,
+                end=part.end,
+                text=text[part.start : part.end],
+                context=part.context,
+                section=part.section.ordinal,
+                page=page if document.page_starts else None,
+                tokens=size,
             )
-    return chunks
+            ordinal += 1
 
 
 def _fitting(
@@ -228,17 +261,13 @@ def _halves(text: str, start: int, end: int) -> list[tuple[int, int]]:
     ]
 
 
-def _contexts(document: ParsedDocument, count_tokens: CountTokens) -> dict[int, tuple[str, int]]:
-    """Return each section's "Title — Path > Subpath" with its tokens, at most 48."""
-    full = [_context(document.title, section.path) for section in document.sections]
-    counts = count_tokens(full)
-    contexts: dict[int, tuple[str, int]] = {}
-    for section, context, count in zip(document.sections, full, counts, strict=True):
-        if count > CONTEXT_TOKENS:
-            contexts[section.ordinal] = _shortened(document.title, section.path, count_tokens)
-        else:
-            contexts[section.ordinal] = (context, count)
-    return contexts
+def _fitting_context(
+    title: str, path: tuple[str, ...], count_tokens: CountTokens
+) -> tuple[str, int]:
+    """Return a section's "Title — Path > Subpath" with its tokens, at most 48."""
+    context = _context(title, path)
+    (count,) = count_tokens([context])
+    return (context, count) if count <= CONTEXT_TOKENS else _shortened(title, path, count_tokens)
 
 
 def _context(title: str, path: Sequence[str]) -> str:

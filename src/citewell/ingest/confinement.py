@@ -9,11 +9,13 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
+
+from citewell.ingest.call_filter import forbid_processes
 
 MEBIBYTE = 1024 * 1024
 _ADDRESS_ROOM_BYTES = 512 * MEBIBYTE
-_FILE_BYTES = 256 * MEBIBYTE
 _OPEN_FILES = 128
 _NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 _DIE_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38
@@ -31,21 +33,25 @@ _SYSTEM_FOLDERS = (
 )
 
 
-def confine(memory_bytes: int, folder: str) -> list[str]:
+def confine(memory_bytes: int, max_written_bytes: int, max_threads: int, folder: str) -> list[str]:
     """Apply every limit that the system grants and return what it refused, as sentences."""
-    refused = _limit_resources(memory_bytes)
+    refused = _limit_resources(memory_bytes, max_written_bytes)
     if sys.platform != "linux":
         return [*refused, "This system has no namespaces: parsers are not cut off the network."]
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    if libc.unshare(_NEW_USER | _NEW_NET | _NEW_IPC) and libc.unshare(_NEW_NET | _NEW_IPC):
+    if not libc.unshare(_NEW_USER | _NEW_NET | _NEW_IPC):
+        _limit_threads(max_threads)
+    elif libc.unshare(_NEW_NET | _NEW_IPC):
         refused.append(
             "The system refused a network namespace: parsers are not cut off the network. Allow "
             "unprivileged user namespaces, or run workers without network access."
         )
     if not _restrict_files(libc, folder):
         refused.append("The system has no Landlock: parsers can read this user's files.")
+    if not forbid_processes(libc):
+        refused.append("The system refused a filter of its calls: parsers can start processes.")
     return refused
 
 
@@ -55,10 +61,24 @@ def allow_cpu(seconds: int) -> None:
     _set_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + 1, hard=False)
 
 
-def _limit_resources(memory_bytes: int) -> list[str]:
+def _limit_threads(most: int) -> None:
+    """Limit processes and threads; kernels before 5.14 count all of this user's, so it is tried."""
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    _set_limit(resource.RLIMIT_NPROC, most, hard=False)
+    try:
+        tried = threading.Thread(target=int)
+        tried.start()
+        tried.join()
+    except RuntimeError:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+    else:
+        _set_limit(resource.RLIMIT_NPROC, most)
+
+
+def _limit_resources(memory_bytes: int, max_written_bytes: int) -> list[str]:
     wanted = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: _FILE_BYTES,
+        resource.RLIMIT_FSIZE: max_written_bytes,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_DATA: memory_bytes,
         resource.RLIMIT_AS: memory_bytes + _ADDRESS_ROOM_BYTES,

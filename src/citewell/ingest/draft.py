@@ -1,29 +1,52 @@
 """A document while it is read: blocks in, canonical text with exact offsets out."""
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from citewell.domain import Json, ParsedDocument, ParseReport
 from citewell.errors import DocumentRejected
 from citewell.ingest.normalise import Skipped, clean, one_line
+from citewell.ingest.ocr import OcrAllowance, how_to_enable
 from citewell.ingest.section import Heading, section
+
+MOST_PAGES = 100_000
+MOST_VALUE_CHARACTERS = 1000
+"""Of one of a document's properties: lists of documents and of results repeat them all."""
+MOST_KINDS_SKIPPED = 1000
+MOST_WARNINGS = 200
+_OTHERS_SKIPPED = ("other parts", "there are too many kinds to name them all")
 
 
 class Draft:
     """Collects a document's headings, blocks and pages in reading order.
 
+    ``read_inside`` reads a file that is held in this one, such as an attachment, where that is
+    allowed: bytes, name and declared type in, a document of its own out.
     Holds:   every block is cleaned before it is placed, so offsets are those of the final text.
     """
 
-    def __init__(self, media_type: str, name: str, limit_characters: int) -> None:
+    def __init__(
+        self,
+        media_type: str,
+        name: str,
+        limit_characters: int,
+        read_inside: Callable[[bytes, str, str | None, int], ParsedDocument] | None = None,
+        ocr: OcrAllowance | None = None,
+    ) -> None:
         self.media_type = media_type
         self.name = name
         self.limit_characters = limit_characters
+        self.read_inside = read_inside
+        self.password: str | None = None
+        self.ocr = ocr
         self.title = ""
         self.encoding: str | None = None
         self.metadata: Json = {}
         self.tables = 0
         self.images = 0
+        self.counts_objects = True
         self.has_pages = False
+        self.pages_by_ocr: list[Json] = []
         self.warnings: list[str] = []
         self.skipped: Skipped = Skipped()
         self._pieces: list[str] = []
@@ -76,7 +99,15 @@ class Draft:
             self._place(cleaned, joint)
 
     def page(self, *, blank_is_empty: bool = True) -> None:
-        """Start the next page; one that held nothing but furniture is no page without text."""
+        """Start the next page; one that held nothing but furniture is no page without text.
+
+        Raises:  DocumentRejected – ``too_much_text``: there are too many.
+        """
+        if len(self._page_starts) == MOST_PAGES:
+            raise DocumentRejected(
+                "too_much_text",
+                f"The file has more than {MOST_PAGES:,} pages. Split it into smaller files.",
+            )
         self.has_pages = True
         self.end_page()
         self._page_starts.append(self._length)
@@ -89,10 +120,34 @@ class Draft:
             self._pages_without_text.append(len(self._page_starts))
         self._page_waits = False
 
+    def include(self, inner: ParsedDocument, level: int, heading: str) -> None:
+        """Add a document that was read from inside of this one as a section with its subsections.
+
+        Holds:   the pages of the inner document are not pages of this one.
+        """
+        self.heading(level, heading)
+        for part in inner.sections:
+            if part.title:
+                line = inner.text[part.start : part.body_start].strip()
+                self.heading(level + max(part.level, 1), part.title, line=line, number=part.number)
+            for block in inner.text[part.body_start : part.end].split("\n\n"):
+                self.block(block)
+        self.tables += inner.report.tables or 0
+        self.images += inner.report.images or 0
+        for item in inner.report.skipped:
+            self.skip(f"{heading}: {item['what']}", item["why"], item["count"])
+        self.warnings += [f"{heading}: {warning}" for warning in inner.report.warnings]
+
+    @property
+    def room_characters(self) -> int:
+        """How many more characters the text may have."""
+        return max(self.limit_characters - self._length, 1)
+
     def skip(self, what: str, why: str, count: int = 1) -> None:
-        """Count something that was left out of the text."""
+        """Count something that was left out of the text; what comes too late is not named."""
         if count:
-            self.skipped[(what, why)] += count
+            known = (what, why) in self.skipped or len(self.skipped) < MOST_KINDS_SKIPPED
+            self.skipped[(what, why) if known else _OTHERS_SKIPPED] += count
 
     @property
     def has_text(self) -> bool:
@@ -109,8 +164,12 @@ class Draft:
             raise DocumentRejected(
                 "no_text", "The file holds no text. Check that it is the file that you meant."
             )
+        if self.pages_by_ocr:
+            self.warnings.append(_by_ocr(self.pages_by_ocr, len(self._page_starts)))
         if self._pages_without_text:
-            self.warnings.append(_without_text(self._pages_without_text, len(self._page_starts)))
+            self.warnings.append(
+                _without_text(self._pages_without_text, len(self._page_starts), self.ocr)
+            )
         text = "".join(self._pieces)
         sections = section(text, self._headings)
         first = next((item.title for item in sections if item.title), "")
@@ -120,17 +179,24 @@ class Draft:
             encoding=self.encoding,
             pages=len(self._page_starts) if self.has_pages else None,
             pages_without_text=tuple(self._pages_without_text),
+            pages_by_ocr=tuple(self.pages_by_ocr),
             characters=len(text),
-            tables=self.tables,
-            images=self.images,
+            tables=self.tables if self.counts_objects else None,
+            images=self.images if self.counts_objects else None,
             skipped=tuple(
                 {"what": what, "count": count, "why": why}
                 for (what, why), count in self.skipped.items()
             ),
-            warnings=tuple(self.warnings),
+            warnings=tuple(
+                warning[:MOST_VALUE_CHARACTERS] for warning in self.warnings[-MOST_WARNINGS:]
+            ),
         )
         starts = tuple(self._page_starts) if self.has_pages else ()
-        return ParsedDocument(text, title[:500], sections, starts, self.metadata, report)
+        metadata = {
+            key: value[:MOST_VALUE_CHARACTERS] if isinstance(value, str) else value
+            for key, value in self.metadata.items()
+        }
+        return ParsedDocument(text, title[:500], sections, starts, metadata, report)
 
     def _place(self, text: str, gap: str) -> int:
         """Append text after the gap and return where it starts."""
@@ -152,12 +218,24 @@ class Draft:
         return start
 
 
-def _without_text(pages: list[int], total: int) -> str:
-    named = ", ".join(str(page) for page in pages[:20]) + (", …" if len(pages) > 20 else "")
+def _without_text(pages: list[int], total: int, ocr: OcrAllowance | None) -> str:
+    found = f"{len(pages)} of {total} pages hold no text (page {_named(pages)})"
+    if ocr is not None:
+        return f"{found}: they are empty, or OCR found none."
+    return f"{found}: they are empty or images. {how_to_enable()}"
+
+
+def _by_ocr(pages: list[Json], total: int) -> str:
+    worst = min(pages, key=lambda each: each["confidence"])
     return (
-        f"{len(pages)} of {total} pages hold no text (page {named}): they are empty or images. OCR "
-        "is not enabled on this server."
+        f"{len(pages)} of {total} pages were read by OCR (page "
+        f"{_named([each['page'] for each in pages])}), so letters may be wrong; it was least sure "
+        f"on page {worst['page']}, with {int(worst['confidence'] * 100)} %."
     )
+
+
+def _named(pages: list[int]) -> str:
+    return ", ".join(str(page) for page in pages[:20]) + (", …" if len(pages) > 20 else "")
 
 
 def title_from_name(name: str) -> str:

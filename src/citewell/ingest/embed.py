@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from citewell.domain import Chunk
 from citewell.errors import ProviderError
 from citewell.ports import Embedder, Vectors
 
@@ -13,8 +13,22 @@ SLICE_CHUNKS = 64
 PARALLEL_SLICES = 2
 
 
+class Embeddable(Protocol):
+    """A chunk's words, and where they stand."""
+
+    @property
+    def text(self) -> str:
+        """The words themselves."""
+        ...
+
+    @property
+    def context(self) -> str:
+        """The document's title and the section's path."""
+        ...
+
+
 async def embed(
-    chunks: Sequence[Chunk],
+    chunks: Sequence[Embeddable],
     embedder: Embedder,
     progress: Callable[[int], Awaitable[None]],
 ) -> Vectors:

@@ -1,61 +1,123 @@
-"""The parser process: takes one file after another, answers with JSON, trusts none of them."""
+"""The parser process: takes one file after another, answers in parts, trusts none of them."""
 
+import gc
+import json
 import os
 import resource
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
-from citewell.domain import Json
+from citewell.domain import Chunking, Json
 from citewell.errors import DocumentRejected
+from citewell.ingest.chunk import WordCosts, chunk
 from citewell.ingest.confinement import allow_cpu, confine
 from citewell.ingest.load import load, preload
-from citewell.ingest.transfer import document_to_json, pack, read_message
+from citewell.ingest.ocr import OcrAllowance, is_installed
+from citewell.ingest.transfer import pack, read_message, to_messages
 
 _MEMORY_MESSAGE = (
     "The file needs more memory than one file may use. Split it, or export it in a simpler format."
 )
 
 
-def main(channel: int, memory_bytes: int) -> None:
+def main(order: Json) -> None:
     """Serve files until the parent closes the pipe.
 
     The standard output is kept for answers: what a library prints goes to the standard error.
     """
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     preload()
-    memory = _Memory()
-    files = socket.socket(fileno=channel)
-    refused = confine(memory_bytes, str(Path.cwd()))
-    answers.write(pack({"ready": True, "refused": refused}))
-    answers.flush()
+    costs = _word_costs(order["count_tokens"])
+    reader = _Reader(Chunking(**order["chunking"]), costs)
+    files = socket.socket(fileno=order["channel"])
+    refused = confine(
+        order["memory_bytes"], order["max_written_bytes"], order["max_threads"], str(Path.cwd())
+    )
+    gc.collect()
+    gc.freeze()
+    _send(answers.fileno(), {"ready": True, "refused": refused})
     while (request := read_message(sys.stdin.buffer)) is not None:
         _, handles, _, _ = socket.recv_fds(files, 1, 1)
         with os.fdopen(handles[0], "rb") as file:
-            answer = _answer(request, file.read(), memory)
-        answers.write(pack(answer | {"resident_bytes": memory.resident_bytes()}))
-        answers.flush()
+            parts = reader.answers(request, file.read())
+        for answer in parts:
+            _send(answers.fileno(), answer)
 
 
-def _answer(request: Json, data: bytes, memory: "_Memory") -> Json:
-    allow_cpu(int(request["cpu_seconds"]))
-    memory.restart_peak()
-    started = time.perf_counter()
-    try:
-        document = load(data, request["name"], request["media_type"], request["max_characters"])
-        seconds = round(time.perf_counter() - started, 6)
-        report = replace(document.report, seconds=seconds, peak_memory_bytes=memory.peak_bytes())
-        return {"document": document_to_json(replace(document, report=report))}
-    except DocumentRejected as error:
-        return {"rejected": [error.reason, error.message]}
-    except MemoryError:
-        return {"rejected": ["parser_memory", _MEMORY_MESSAGE]}
-    except Exception:  # noqa: BLE001 - the door: a parser's bug must end as a reason, not as a hang
-        return {"crashed": traceback.format_exc(limit=-6)[-4000:]}
+def _word_costs(counter: str) -> WordCosts:
+    """Import the embedder's counter, and use it once: later the disk is closed off."""
+    module, _, function = counter.partition(":")
+    costs = WordCosts(getattr(import_module(module), function))
+    costs.of(["ready"])
+    return costs
+
+
+def _send(handle: int, message: Json) -> None:
+    rest = memoryview(pack(message))
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+class _Reader:
+    """Reads and cuts files, and measures what that takes."""
+
+    def __init__(self, chunking: Chunking, costs: WordCosts) -> None:
+        self._chunking = chunking
+        self._costs = costs
+        self._memory = _Memory()
+
+    def answers(self, request: Json, data: bytes) -> Iterator[Json]:
+        """Yield a file's parts, or why there are none; ``last`` or no such key ends them."""
+        allow_cpu(int(request["cpu_seconds"]))
+        self._memory.restart_peak()
+        try:
+            yield from self._parts(request, data)
+        except DocumentRejected as error:
+            yield self._end({"rejected": [error.reason, error.message]})
+        except MemoryError:
+            yield self._end({"rejected": ["parser_memory", _MEMORY_MESSAGE]})
+        except Exception:  # noqa: BLE001 - the door: a parser's bug ends as a reason, not a hang
+            trace = traceback.format_exc(limit=-6)[-4000:]
+            password = request["password"]
+            yield self._end({"crashed": trace.replace(password, "…") if password else trace})
+
+    def _parts(self, request: Json, data: bytes) -> Iterator[Json]:
+        started = time.perf_counter()
+        document = load(
+            data,
+            request["name"],
+            request["media_type"],
+            request["max_characters"],
+            request["password"],
+            _allowance(request),
+        )
+        chunks = chunk(document, self._chunking, self._costs)
+        report = replace(
+            document.report,
+            seconds=round(time.perf_counter() - started, 6),
+            peak_memory_bytes=self._memory.peak_bytes(),
+        )
+        for message in to_messages(document, chunks, report):
+            yield self._end(message) if message["last"] else message
+
+    def _end(self, message: Json) -> Json:
+        return message | {"resident_bytes": self._memory.resident_bytes()}
+
+
+def _allowance(request: Json) -> OcrAllowance | None:
+    """Allow OCR as much CPU time for each page as there is for a file without OCR."""
+    if not request["ocr_seconds"] or not is_installed():
+        return None
+    return OcrAllowance(
+        float(request["ocr_seconds"]), lambda: allow_cpu(int(request["cpu_seconds"]))
+    )
 
 
 class _Memory:
@@ -98,3 +160,7 @@ def _opened(path: str, flags: int) -> int | None:
 def _lifetime_peak_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

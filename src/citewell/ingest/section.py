@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from citewell.domain import Section
 
+LONGEST_TITLE = 500
+"""Characters of a section's title: every section below repeats it in its path."""
 _WORDS = "chapter|section|part|appendix|article|annex|kapitel|abschnitt|anhang|teil|chapitre|partie"
 _NAMED = re.compile(
     rf"^(?:{_WORDS})\s+(?P<number>[A-Z]?\d+(?:\.\d+)*|[IVXLC]+|[A-Z](?:\.\d+)*)(?![\w'’])[.:)]?"
@@ -115,11 +117,12 @@ def _numbered(headings: Sequence[Heading]) -> list[Heading]:
     labels = {number for number, _, _ in parts if number}
     firsts = {re.split(r"[.-]", number, maxsplit=1)[0] for number in labels if "." in number}
     numbered: list[Heading] = []
-    for heading, (number, title, sure) in zip(headings, parts, strict=True):
+    for heading, (number, whole, sure) in zip(headings, parts, strict=True):
+        title = whole[:LONGEST_TITLE]
         if number and (sure or number in firsts or not labels.isdisjoint(_neighbours(number))):
             numbered.append(replace(heading, number=number, title=title))
         else:
-            numbered.append(replace(heading, number=None))
+            numbered.append(replace(heading, number=None, title=heading.title[:LONGEST_TITLE]))
     return numbered
 
 

@@ -1,53 +1,85 @@
-"""A parsed document as JSON and back, and the frames that carry it between two processes."""
+"""A file that was read and cut, as JSON messages of bounded size and back.
+
+A small file is one message. A large one is as many as it needs: the text, the sections and the
+chunks are each spread over them in their order; the head comes with the first.
+"""
 
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import zip_longest
 from typing import Any, BinaryIO
 
-from citewell.domain import Json, ParsedDocument, ParseReport, Section
+from citewell.domain import (
+    Chunk,
+    DocumentHead,
+    Json,
+    ParsedDocument,
+    ParsedPart,
+    ParseReport,
+    Section,
+)
 
+PART_CHUNKS = 512
+PART_SECTIONS = 2000
+PART_CHARACTERS = 500_000
 _LENGTH = struct.Struct(">Q")
 LENGTH_BYTES = _LENGTH.size
+_REPORT_FIELDS = tuple(field.name for field in fields(ParseReport))
 
 
-def document_to_json(document: ParsedDocument) -> Json:
-    """Return a document as plain JSON values."""
-    return {
-        "text": document.text,
-        "title": document.title,
-        "sections": [
-            [
-                section.parent, section.level, section.number, section.title, section.anchor,
-                section.path, section.start, section.body_start, section.end,
-            ]
-            for section in document.sections
-        ],
-        "page_starts": document.page_starts,
-        "metadata": document.metadata,
-        "report": asdict(document.report),
-    }  # fmt: skip
+def to_messages(
+    document: ParsedDocument, chunks: Sequence[Chunk], report: ParseReport
+) -> Iterator[Json]:
+    """Yield a document's parts as plain JSON values, the head in the first.
 
-
-def document_from_json(values: Mapping[str, Any]) -> ParsedDocument:
-    """Return the document that ``document_to_json`` wrote."""
-    sections = tuple(
-        Section(ordinal, parent, level, number, title, anchor, tuple(path), start, body, end)
-        for ordinal, (parent, level, number, title, anchor, path, start, body, end) in enumerate(
-            values["sections"]
+    Holds:   a part has at most 512 chunks, 2,000 sections and 500,000 characters of each kind,
+             or a single section or chunk that is larger.
+    """
+    text, sections = document.text, document.sections
+    starts = range(0, len(text), PART_CHARACTERS)
+    parts = list(
+        zip_longest(
+            [slice(start, start + PART_CHARACTERS) for start in starts],
+            _slices(map(_section_characters, sections), PART_SECTIONS),
+            _slices((len(chunk.text) + len(chunk.context) for chunk in chunks), PART_CHUNKS),
+            fillvalue=slice(0),
         )
     )
-    report = dict(values["report"])
-    for name in ("pages_without_text", "skipped", "warnings"):
-        report[name] = tuple(report[name])
-    return ParsedDocument(
-        text=values["text"],
-        title=values["title"],
-        sections=sections,
-        page_starts=tuple(values["page_starts"]),
-        metadata=dict(values["metadata"]),
-        report=ParseReport(**report),
+    head: Json = {
+        "head": {
+            "title": document.title,
+            "page_starts": document.page_starts,
+            "metadata": document.metadata,
+            "report": {name: getattr(report, name) for name in _REPORT_FIELDS},
+            "section_count": len(sections),
+            "chunk_count": len(chunks),
+        }
+    }
+    for number, (characters, headings, cut) in enumerate(parts, 1):
+        yield head | {
+            "text": text[characters],
+            "sections": [_section_row(section) for section in sections[headings]],
+            "chunks": [_chunk_row(chunk) for chunk in chunks[cut]],
+            "last": number == len(parts),
+        }
+        head = {}
+
+
+def to_part(message: Mapping[str, Any], head: DocumentHead | None) -> ParsedPart:
+    """Return the part that a message carries; ``head`` is the first part's, None for that one."""
+    return ParsedPart(
+        head=head or _head(message["head"]),
+        text=message["text"],
+        sections=tuple(
+            Section(ordinal, parent, level, number, title, anchor, tuple(path), start, body, end)
+            for ordinal, parent, level, number, title, anchor, path, start, body, end in message[
+                "sections"
+            ]
+        ),
+        chunks=tuple([Chunk(*row) for row in message["chunks"]]),
+        last=message["last"],
     )
 
 
@@ -68,3 +100,47 @@ def read_message(stream: BinaryIO) -> Json | None:
     if len(head) < LENGTH_BYTES:
         return None
     return dict(json.loads(stream.read(unpack_length(head))))
+
+
+def _slices(sizes: Iterable[int], most: int) -> list[slice]:
+    """Group items, given their characters, into parts of bounded number and length."""
+    slices: list[slice] = []
+    first = index = characters = 0
+    for index, size in enumerate(sizes):
+        characters += size
+        if index > first and (index - first == most or characters > PART_CHARACTERS):
+            slices.append(slice(first, index))
+            first, characters = index, size
+    return [*slices, slice(first, index + 1)]
+
+
+def _section_characters(section: Section) -> int:
+    return sum(map(len, section.path)) + len(section.title) + len(section.anchor or "")
+
+
+def _section_row(section: Section) -> list[Any]:
+    return [
+        section.ordinal, section.parent, section.level, section.number, section.title,
+        section.anchor, section.path, section.start, section.body_start, section.end,
+    ]  # fmt: skip
+
+
+def _chunk_row(chunk: Chunk) -> list[Any]:
+    return [
+        chunk.ordinal, chunk.start, chunk.end, chunk.text, chunk.context, chunk.section,
+        chunk.page, chunk.tokens,
+    ]  # fmt: skip
+
+
+def _head(values: Mapping[str, Any]) -> DocumentHead:
+    report = dict(values["report"])
+    for name in ("pages_without_text", "pages_by_ocr", "skipped", "warnings"):
+        report[name] = tuple(report[name])
+    return DocumentHead(
+        title=values["title"],
+        page_starts=tuple(values["page_starts"]),
+        metadata=dict(values["metadata"]),
+        report=ParseReport(**report),
+        section_count=values["section_count"],
+        chunk_count=values["chunk_count"],
+    )

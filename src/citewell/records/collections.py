@@ -1,5 +1,6 @@
 """Collections: named sets of documents inside a workspace."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -91,8 +92,14 @@ async def remove_collection(
     """
     if name == DEFAULT_COLLECTION:
         raise Conflict("The default collection stays. Delete its documents one by one instead.")
-    collection_id = await get_collection_id(connection, workspace_id, name, lock="FOR UPDATE")
-    values = {"workspace": workspace_id, "collection": collection_id}
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    collection_id = await get_collection_id(connection, workspace_id, name)
+    values: dict[str, object] = {"workspace": workspace_id, "collection": collection_id}
+    # Parts, jobs, documents and then the collection, as those lock them that publish. What came
+    # in before the last lock is locked after it; each statement sees what was there until then.
+    await _lock_documents(connection, values)
+    await get_collection_id(connection, workspace_id, name, lock="FOR UPDATE")
+    await _lock_documents(connection, values)
     hashes = await connection.scalars(
         text(
             "SELECT DISTINCT v.sha256 FROM versions v JOIN documents d "
@@ -102,11 +109,24 @@ async def remove_collection(
         values,
     )
     removed = list(hashes)
+    # Before their parts: those would each write the same row anew, which takes minutes for many.
+    await connection.execute(
+        text(
+            "UPDATE jobs SET status = 'cancelled', finished_at = now(), "
+            "reason = 'document_deleted', message = 'The collection was deleted.' "
+            "WHERE workspace_id = :workspace AND task = 'wait' AND status = 'running' "
+            "AND id IN (SELECT parent_id FROM jobs WHERE workspace_id = :workspace "
+            "AND document_id IN (SELECT id FROM documents WHERE workspace_id = :workspace "
+            "AND collection_id = :collection))"
+        ),
+        values,
+    )
     await connection.execute(
         text(
             "UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_token = NULL, "
-            "reason = 'document_deleted', message = 'The document was deleted.' "
+            "reason = 'document_deleted', message = 'The document was deleted.', password = NULL "
             "WHERE workspace_id = :workspace AND status IN ('queued', 'running') "
+            "AND task <> 'embed' "
             "AND document_id IN (SELECT id FROM documents WHERE workspace_id = :workspace "
             "AND collection_id = :collection)"
         ),
@@ -125,3 +145,22 @@ async def remove_collection(
         values,
     )
     return removed
+
+
+async def _lock_documents(connection: AsyncConnection, values: Mapping[str, object]) -> None:
+    """Lock a collection's documents and all their jobs until the transaction ends."""
+    await connection.execute(
+        text(
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE workspace_id = :workspace "
+            "AND document_id IN (SELECT id FROM documents WHERE workspace_id = :workspace "
+            "AND collection_id = :collection) ORDER BY task <> 'embed', id FOR UPDATE) AS locked"
+        ),
+        values,
+    )
+    await connection.execute(
+        text(
+            "SELECT count(*) FROM (SELECT 1 FROM documents WHERE workspace_id = :workspace "
+            'AND collection_id = :collection ORDER BY source COLLATE "C" FOR UPDATE) AS locked'
+        ),
+        values,
+    )

@@ -4,10 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import uuid4
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
@@ -22,27 +19,6 @@ from citewell.errors import NotFound
 from citewell.records.answers import remove_answers_from
 from citewell.records.paging import Page, decode_cursor, page_of
 from citewell.records.statements import text
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One file that was stored as a blob and is to become searchable."""
-
-    name: str
-    source: str
-    sha256: str
-    size_bytes: int
-    media_type: str
-    metadata: Json | None
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What an upload became. ``changed`` is false when these bytes were here already."""
-
-    document_id: DocumentId
-    job_id: JobId
-    changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,97 +46,6 @@ class DocumentRow:
     report: Json | None = None
 
 
-async def add_upload(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    collection_id: CollectionId,
-    upload: Upload,
-    request_id: str | None,
-) -> Registered:
-    """Register a stored file: document, version and queued job, or nothing when unchanged.
-
-    Holds: same bytes under the same source are a no-op unless their last job failed.
-    """
-    document_id = await _document_for(connection, workspace_id, collection_id, upload)
-    latest = await _latest_version(connection, workspace_id, document_id)
-    if latest and latest.sha256 == upload.sha256 and latest.status in {"queued", "running", "done"}:
-        return Registered(document_id, JobId(latest.job_id), changed=False)
-    version_id, job_id = VersionId(uuid4()), JobId(uuid4())
-    await connection.execute(
-        text(
-            "INSERT INTO versions "
-            "(workspace_id, id, document_id, number, sha256, size_bytes, media_type) "
-            "VALUES (:workspace, :id, :document, :number, :sha256, :size, :media_type)"
-        ),
-        {
-            "workspace": workspace_id,
-            "id": version_id,
-            "document": document_id,
-            "number": latest.number + 1 if latest else 1,
-            "sha256": upload.sha256,
-            "size": upload.size_bytes,
-            "media_type": upload.media_type,
-        },
-    )
-    await connection.execute(
-        text(
-            "INSERT INTO jobs (workspace_id, id, kind, document_id, version_id, request_id) "
-            "VALUES (:workspace, :id, 'ingest', :document, :version, :request_id)"
-        ),
-        {
-            "workspace": workspace_id,
-            "id": job_id,
-            "document": document_id,
-            "version": version_id,
-            "request_id": request_id,
-        },
-    )
-    return Registered(document_id, job_id, changed=True)
-
-
-async def _document_for(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    collection_id: CollectionId,
-    upload: Upload,
-) -> DocumentId:
-    """Find or add the document of this source, and lock its row until the transaction ends."""
-    found = await connection.scalar(
-        text(
-            "INSERT INTO documents (workspace_id, id, collection_id, name, source, metadata) "
-            "VALUES (:workspace, :id, :collection, :name, :source, "
-            "coalesce(CAST(:metadata AS jsonb), '{}'::jsonb)) "
-            "ON CONFLICT (workspace_id, collection_id, source) DO UPDATE SET updated_at = now(), "
-            "metadata = coalesce(CAST(:metadata AS jsonb), documents.metadata) RETURNING id"
-        ),
-        {
-            "workspace": workspace_id,
-            "id": uuid4(),
-            "collection": collection_id,
-            "name": upload.name,
-            "source": upload.source,
-            "metadata": None if upload.metadata is None else json.dumps(upload.metadata),
-        },
-    )
-    return DocumentId(found)
-
-
-async def _latest_version(
-    connection: AsyncConnection, workspace_id: WorkspaceId, document_id: DocumentId
-) -> Row[Any] | None:
-    return (
-        await connection.execute(
-            text(
-                "SELECT v.number, v.sha256, j.id AS job_id, j.status FROM versions v "
-                "JOIN jobs j ON j.workspace_id = v.workspace_id AND j.version_id = v.id "
-                "WHERE v.workspace_id = :workspace AND v.document_id = :document "
-                "ORDER BY v.number DESC, j.created_at DESC LIMIT 1"
-            ),
-            {"workspace": workspace_id, "document": document_id},
-        )
-    ).one_or_none()
-
-
 SELECT_DOCUMENTS = """
 SELECT d.id, d.name, d.source, c.name AS collection,
        CASE WHEN j.status = 'done' THEN 'ready' ELSE coalesce(j.status, 'ready') END AS status,
@@ -170,7 +55,7 @@ SELECT d.id, d.name, d.source, c.name AS collection,
 FROM documents d
 JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
 LEFT JOIN LATERAL (SELECT jobs.* FROM jobs JOIN versions n
-    ON n.workspace_id = jobs.workspace_id AND n.id = jobs.version_id
+    ON n.workspace_id = jobs.workspace_id AND n.id = jobs.version_id AND jobs.task <> 'embed'
     WHERE jobs.workspace_id = d.workspace_id AND jobs.document_id = d.id
     ORDER BY n.number DESC, jobs.created_at DESC LIMIT 1) j ON true
 LEFT JOIN versions v ON v.workspace_id = d.workspace_id
@@ -224,6 +109,26 @@ async def get_document(
     return DocumentRow(*row)
 
 
+async def set_metadata(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    document_id: DocumentId,
+    metadata: Json,
+) -> None:
+    """Replace the metadata that was given with a document."""
+    await connection.execute(
+        text(
+            "UPDATE documents SET metadata = CAST(:metadata AS jsonb), updated_at = now() "
+            "WHERE workspace_id = :workspace AND id = :document"
+        ),
+        {
+            "workspace": workspace_id,
+            "document": document_id,
+            "metadata": json.dumps(metadata),
+        },
+    )
+
+
 async def get_text(
     connection: AsyncConnection,
     workspace_id: WorkspaceId,
@@ -258,11 +163,13 @@ async def remove_document(
     Raises:  NotFound – no such document in this workspace.
     """
     values: Mapping[str, object] = {"workspace": workspace_id, "document": document_id}
-    # Jobs before the document, as a publishing worker locks them.
+    # A book's rows take their time; jobs are locked before the document, and
+    # parts before the job that they belong to, as those do that publish and embed.
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
     await connection.execute(
         text(
             "SELECT 1 FROM jobs WHERE workspace_id = :workspace AND document_id = :document "
-            "ORDER BY id FOR UPDATE"
+            "ORDER BY task <> 'embed', id FOR UPDATE"
         ),
         values,
     )
@@ -286,9 +193,9 @@ async def remove_document(
     await connection.execute(
         text(
             "UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_token = NULL, "
-            "reason = 'document_deleted', message = 'The document was deleted.' "
+            "reason = 'document_deleted', message = 'The document was deleted.', password = NULL "
             "WHERE workspace_id = :workspace AND document_id = :document "
-            "AND status IN ('queued', 'running')"
+            "AND status IN ('queued', 'running') AND task <> 'embed'"
         ),
         values,
     )

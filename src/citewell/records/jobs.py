@@ -1,188 +1,124 @@
-"""The ledger of background jobs: claimed by lease and token, so that nothing is lost or doubled.
+"""The ledger of background jobs: added with what they are about, listed, cancelled, tried again.
 
-queued → running → done | failed | cancelled. A worker holds a job by a lease that it must renew,
-and publishes only while its token is still the row's: a worker that was given up for dead changes
-nothing when it wakes. A broker message is only a hint that a row waits here.
+queued → running → done | failed | cancelled. A broker message is only a hint that a row waits here.
+A job may have parts, jobs of their own: the texts of one request, the documents of a collection, or
+the batches of a large file. A trigger (migration 0002) tells it when one of them ends.
 """
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.domain import DocumentId, JobId, JobStatus, Json, VersionId, WorkspaceId
-from citewell.errors import LeaseLost, NotFound
+from citewell.domain import (
+    DocumentId,
+    JobId,
+    JobKind,
+    JobStatus,
+    Json,
+    Task,
+    VersionId,
+    WorkspaceId,
+)
+from citewell.errors import Conflict, NotFound
 from citewell.records.paging import Page, decode_cursor, page_of
-from citewell.records.statements import text
+from citewell.records.statements import columns, text
 
-FIRST_RETRY_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that this worker holds, and the file that it is about."""
-
-    job_id: JobId
-    token: UUID
-    attempt: int
-    document_id: DocumentId
-    version_id: VersionId
-    name: str
-    sha256: str
-    media_type: str
-    request_id: str | None
+OPEN = ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as a list shows it."""
+    """A job as a list shows it; a job with parts counts them."""
 
     job_id: JobId
-    kind: str
+    kind: JobKind
+    task: Task
     status: JobStatus
     reason: str | None
     message: str | None
     attempt: int
     progress: Json
+    parent_id: JobId | None
+    part_count: int
+    open_parts: int
+    failed_parts: int
     document_id: DocumentId | None
     document_name: str | None
+    collection: str | None
+    chunk_count: int | None
     request_id: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
 
-async def claim_job(
-    connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId, lease_seconds: float
-) -> Claim | None:
-    """Take a waiting job, or one whose lease ran out; None when there is nothing to take."""
-    token = uuid4()
-    row = (
-        await connection.execute(
-            text(
-                "UPDATE jobs j SET status = 'running', attempt = j.attempt + 1, "
-                "lease_token = :token, lease_until = now() + make_interval(secs => :lease), "
-                "started_at = coalesce(j.started_at, now()), reason = NULL, message = NULL, "
-                'progress = \'{"stage": "parse"}\' '
-                "FROM versions v JOIN documents d "
-                "ON d.workspace_id = v.workspace_id AND d.id = v.document_id "
-                "WHERE j.workspace_id = :workspace AND j.id = :job "
-                "AND v.workspace_id = j.workspace_id AND v.id = j.version_id "
-                "AND ((j.status = 'queued' AND coalesce(j.run_after, now()) <= now()) "
-                "OR (j.status = 'running' AND j.lease_until < now())) "
-                "RETURNING j.attempt, d.id, v.id, d.name, v.sha256, v.media_type, j.request_id"
-            ),
-            {"workspace": workspace_id, "job": job_id, "token": token, "lease": lease_seconds},
-        )
-    ).one_or_none()
-    return None if row is None else Claim(job_id, token, *row)
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about one version of a document; ``part`` counts from 0 inside its parent."""
+
+    document_id: DocumentId
+    version_id: VersionId
+    request_id: str | None
+    kind: JobKind = "ingest"
+    password: str | None = None
+    parent_id: JobId | None = None
+    part: int | None = None
 
 
-async def renew_lease(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    claim: Claim,
-    lease_seconds: float,
-    progress: Json,
-) -> None:
-    """Say that the worker lives, and how far it is.
-
-    Raises:  LeaseLost – another worker took the job, or it was cancelled.
-    """
-    renewed = await connection.execute(
-        text(
-            "UPDATE jobs SET lease_until = now() + make_interval(secs => :lease), "
-            "progress = CAST(:progress AS jsonb) WHERE workspace_id = :workspace AND id = :job "
-            "AND lease_token = :token AND status = 'running'"
-        ),
-        {
-            "workspace": workspace_id,
-            "job": claim.job_id,
-            "token": claim.token,
-            "lease": lease_seconds,
-            "progress": json.dumps(progress),
-        },
-    )
-    if renewed.rowcount == 0:
-        raise LeaseLost
+async def add_job(connection: AsyncConnection, workspace_id: WorkspaceId, job: NewJob) -> JobId:
+    """Queue a job about one version; the caller sends its message after the commit."""
+    (job_id,) = await add_jobs(connection, workspace_id, [job])
+    return job_id
 
 
-async def finish_job(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    claim: Claim,
-    status: Literal["done", "failed"],
-    reason: str | None = None,
-    message: str | None = None,
-) -> None:
-    """End a job for good, in the transaction that publishes its work.
-
-    Raises:  LeaseLost – this worker does not hold the job any more; nothing may be published.
-    """
-    finished = await connection.execute(
-        text(
-            "UPDATE jobs SET status = :status, reason = :reason, message = :message, "
-            "finished_at = now(), lease_token = NULL, lease_until = NULL, "
-            "progress = progress || CAST(:progress AS jsonb) WHERE workspace_id = :workspace "
-            "AND id = :job AND lease_token = :token AND status = 'running'"
-        ),
-        {
-            "workspace": workspace_id,
-            "job": claim.job_id,
-            "token": claim.token,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "progress": json.dumps({"stage": status}),
-        },
-    )
-    if finished.rowcount == 0:
-        raise LeaseLost
-
-
-async def release_job(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    claim: Claim,
-    max_attempts: int,
-    reason: str,
-    message: str,
-) -> None:
-    """Give a job back after a passing fault: queued with a pause, or failed after the last try."""
-    if claim.attempt >= max_attempts:
-        await finish_job(connection, workspace_id, claim, "failed", reason, message)
-        return
+async def add_jobs(
+    connection: AsyncConnection, workspace_id: WorkspaceId, jobs: Sequence[NewJob]
+) -> list[JobId]:
+    """Queue jobs; the caller sends their messages after the commit."""
+    rows = [{"id": JobId(uuid4()), **asdict(job)} for job in jobs]
     await connection.execute(
         text(
-            "UPDATE jobs SET status = 'queued', lease_token = NULL, lease_until = NULL, "
-            "sent_at = NULL, reason = :reason, message = :message, "
-            "run_after = now() + make_interval(secs => :pause) "
-            "WHERE workspace_id = :workspace AND id = :job AND lease_token = :token"
+            "INSERT INTO jobs (workspace_id, id, document_id, version_id, request_id, kind, "
+            "password, parent_id, part) SELECT :workspace, * FROM unnest(CAST(:id AS uuid[]), "
+            "CAST(:document_id AS uuid[]), CAST(:version_id AS uuid[]), "
+            "CAST(:request_id AS text[]), CAST(:kind AS text[]), CAST(:password AS text[]), "
+            "CAST(:parent_id AS uuid[]), CAST(:part AS integer[]))"
         ),
-        {
-            "workspace": workspace_id,
-            "job": claim.job_id,
-            "token": claim.token,
-            "reason": reason,
-            "message": message,
-            "pause": FIRST_RETRY_SECONDS * 2 ** (claim.attempt - 1),
-        },
+        {"workspace": workspace_id, **columns(rows)},
     )
+    return [row["id"] for row in rows]
 
 
-async def return_job(connection: AsyncConnection, workspace_id: WorkspaceId, claim: Claim) -> None:
-    """Give a job back untried, because its worker is told to stop; it waits for another one."""
+async def open_group(
+    connection: AsyncConnection, workspace_id: WorkspaceId, kind: JobKind, request_id: str | None
+) -> JobId:
+    """Add a job that only waits for its parts; ``close_group`` says how many there are."""
+    job_id = JobId(uuid4())
     await connection.execute(
         text(
-            "UPDATE jobs SET status = 'queued', attempt = attempt - 1, lease_token = NULL, "
-            "lease_until = NULL, sent_at = NULL, run_after = now(), "
-            'progress = \'{"stage": "queued"}\' '
-            "WHERE workspace_id = :workspace AND id = :job AND lease_token = :token"
+            "INSERT INTO jobs (workspace_id, id, kind, task, status, request_id, started_at) "
+            "VALUES (:workspace, :id, :kind, 'wait', 'running', :request_id, now())"
         ),
-        {"workspace": workspace_id, "job": claim.job_id, "token": claim.token},
+        {"workspace": workspace_id, "id": job_id, "kind": kind, "request_id": request_id},
+    )
+    return job_id
+
+
+async def close_group(
+    connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId, part_count: int
+) -> None:
+    """Say how many parts a group has, when all are added; without any it is done."""
+    await connection.execute(
+        text(
+            "UPDATE jobs SET part_count = :count, open_parts = :count, "
+            "status = CASE WHEN :count = 0 THEN 'done' ELSE status END, "
+            "finished_at = CASE WHEN :count = 0 THEN now() END "
+            "WHERE workspace_id = :workspace AND id = :job"
+        ),
+        {"workspace": workspace_id, "job": job_id, "count": part_count},
     )
 
 
@@ -192,48 +128,18 @@ async def mark_sent(
     """Note that the broker took these jobs' messages."""
     await connection.execute(
         text(
-            "UPDATE jobs SET sent_at = now() "
-            "WHERE workspace_id = :workspace AND id = ANY(CAST(:jobs AS uuid[])) "
-            "AND status = 'queued' AND coalesce(run_after, now()) <= now()"
+            "UPDATE jobs SET sent_at = now() WHERE workspace_id = :workspace AND id IN ("
+            "SELECT id FROM jobs WHERE workspace_id = :workspace "
+            "AND id = ANY(CAST(:jobs AS uuid[])) AND status = 'queued' "
+            "AND coalesce(run_after, now()) <= now() ORDER BY id FOR UPDATE SKIP LOCKED)"
         ),
         {"workspace": workspace_id, "jobs": job_ids},
     )
 
 
-async def forget_workers(connection: AsyncConnection) -> None:
-    """End every lease and unsend every message: no worker and no broker's memory can be left.
-
-    Needs a system transaction.
-    """
-    await connection.execute(text("UPDATE jobs SET lease_until = now() WHERE status = 'running'"))
-    await connection.execute(
-        text("UPDATE jobs SET sent_at = NULL, run_after = now() WHERE status = 'queued'")
-    )
-
-
-async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int:
-    """Give up on silent workers: their jobs are queued again, or failed after the last try.
-
-    Needs a system transaction. Returns how many jobs changed.
-    """
-    changed = await connection.execute(
-        text(
-            "UPDATE jobs SET lease_token = NULL, lease_until = NULL, sent_at = NULL, "
-            "status = CASE WHEN attempt >= :most THEN 'failed' ELSE 'queued' END, "
-            "finished_at = CASE WHEN attempt >= :most THEN now() END, reason = 'worker_lost', "
-            "message = CASE WHEN attempt >= :most THEN 'The worker stopped while reading this "
-            "document, each time it was tried. Upload it again, or in smaller parts.' "
-            "ELSE 'The worker stopped while reading this document; it is tried again.' END "
-            "WHERE status = 'running' AND lease_until < now()"
-        ),
-        {"most": max_attempts},
-    )
-    return changed.rowcount
-
-
 async def list_unsent(
     connection: AsyncConnection, unsent_after_seconds: float, limit: int, broker_empty: bool
-) -> list[tuple[WorkspaceId, JobId, str]]:
+) -> list[tuple[WorkspaceId, JobId, Task]]:
     """List queued jobs that no worker was told of: never sent, or the message seems lost.
 
     A message counts as lost soon when the broker holds none, and later whatever it holds: a job
@@ -243,7 +149,7 @@ async def list_unsent(
     """
     rows = await connection.execute(
         text(
-            "SELECT workspace_id, id, kind FROM jobs WHERE status = 'queued' "
+            "SELECT workspace_id, id, task FROM jobs WHERE status = 'queued' "
             "AND coalesce(run_after, created_at) <= now() AND (CASE WHEN sent_at IS NULL "
             "THEN run_after IS NOT NULL OR created_at < now() - make_interval(secs => :after) "
             "ELSE sent_at < now() - make_interval(secs => "
@@ -256,11 +162,26 @@ async def list_unsent(
 
 
 SELECT_JOBS = """
-SELECT j.id, j.kind, j.status, j.reason, j.message, j.attempt, j.progress, j.document_id, d.name,
+SELECT j.id, j.kind, j.task, j.status, j.reason, j.message, j.attempt, j.progress, j.parent_id,
+       j.part_count, j.open_parts, j.failed_parts, j.document_id, d.name, c.name,
+       CASE WHEN d.active_version_id = j.version_id THEN d.chunk_count END,
        j.request_id, j.created_at, j.started_at, j.finished_at
-FROM jobs j LEFT JOIN documents d ON d.workspace_id = j.workspace_id AND d.id = j.document_id
+FROM jobs j
+LEFT JOIN documents d ON d.workspace_id = j.workspace_id AND d.id = j.document_id
+LEFT JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
 WHERE j.workspace_id = :workspace
 """
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows; parts of large files only when their parent is named."""
+
+    status: JobStatus | None = None
+    kind: JobKind | None = None
+    document_id: DocumentId | None = None
+    collection: str | None = None
+    parent_id: JobId | None = None
 
 
 async def get_job(connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId) -> JobRow:
@@ -281,16 +202,24 @@ async def get_job(connection: AsyncConnection, workspace_id: WorkspaceId, job_id
 async def list_jobs(
     connection: AsyncConnection,
     workspace_id: WorkspaceId,
-    status: JobStatus | None,
+    wanted: JobFilter,
     limit: int,
     cursor: str | None,
 ) -> Page[JobRow]:
     """List jobs, newest first."""
-    clauses = ""
+    clauses = "" if wanted.parent_id else " AND j.task <> 'embed'"
     values: dict[str, object] = {"workspace": workspace_id, "limit": limit + 1}
-    if status is not None:
-        clauses += " AND j.status = :status"
-        values["status"] = status
+    for column, value in (
+        ("j.status", wanted.status),
+        ("j.kind", wanted.kind),
+        ("j.document_id", wanted.document_id),
+        ("c.name", wanted.collection),
+        ("j.parent_id", wanted.parent_id),
+    ):
+        if value is not None:
+            name = column.replace(".", "_")
+            clauses += f" AND {column} = :{name}"
+            values[name] = value
     if cursor is not None:
         clauses += " AND (j.created_at, j.id) < (:before, :before_id)"
         values["before"], values["before_id"] = decode_cursor(cursor)
@@ -300,12 +229,117 @@ async def list_jobs(
     return page_of([JobRow(*row) for row in rows], limit, lambda row: (row.created_at, row.job_id))
 
 
+async def cancel_job(
+    connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId
+) -> JobRow:
+    """End a job that is still open, and its open parts; a worker that runs it cannot publish.
+
+    Raises:  NotFound – no such job.  Conflict – it has ended already.
+    """
+    values = {"workspace": workspace_id, "job": job_id, "open": list(OPEN)}
+    # Parts before their parent, as ending parts lock them.
+    await connection.execute(
+        text(
+            "SELECT 1 FROM jobs WHERE workspace_id = :workspace AND parent_id = :job "
+            "AND status = ANY(:open) ORDER BY id FOR UPDATE"
+        ),
+        values,
+    )
+    ended = await connection.execute(text(CANCEL + " AND id = :job"), values)
+    row = await get_job(connection, workspace_id, job_id)
+    if ended.rowcount == 0:
+        raise Conflict("The job has ended already. POST /jobs/{job_id}/retry starts it again.")
+    await connection.execute(text(CANCEL + " AND parent_id = :job"), values)
+    return row
+
+
+CANCEL = """
+UPDATE jobs SET status = 'cancelled', reason = 'cancelled', message = 'The job was cancelled.',
+    finished_at = now(), lease_token = NULL, lease_until = NULL, password = NULL
+WHERE workspace_id = :workspace AND status = ANY(:open)
+"""
+
+
+async def retry_job(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    job_id: JobId,
+    password: str | None = None,
+) -> list[JobId]:
+    """Queue a failed or cancelled job again, from where it was; of a group its failed parts.
+
+    Returns the jobs to send.
+    Raises:  NotFound – no such job.  Conflict – it is open or done, or its document is gone or has
+             a newer version.
+    """
+    row = await get_job(connection, workspace_id, job_id)
+    is_group = row.task == "wait"
+    values: dict[str, object] = {"workspace": workspace_id, "job": job_id, "password": password}
+    chosen = "j.parent_id = :job" if is_group else "j.id = :job"
+    # Locked by statements of their own, parts before their parent: the next one sees whether the
+    # document was removed until then.
+    await connection.execute(
+        text(
+            f"SELECT 1 FROM jobs j WHERE j.workspace_id = :workspace AND {chosen} "
+            "AND j.status IN ('failed', 'cancelled') ORDER BY j.id FOR UPDATE"
+        ),
+        values,
+    )
+    if row.parent_id is not None or is_group:
+        await connection.execute(
+            text("SELECT 1 FROM jobs WHERE workspace_id = :workspace AND id = :id FOR UPDATE"),
+            {"workspace": workspace_id, "id": row.parent_id or job_id},
+        )
+    again = await connection.execute(
+        text(
+            "UPDATE jobs j SET status = 'queued', task = 'ingest', attempt = 0, sent_at = NULL, "
+            "run_after = now(), reason = NULL, message = NULL, finished_at = NULL, "
+            "open_parts = 0, part_count = 0, password = :password, "
+            'progress = \'{"stage": "queued"}\' '
+            f"WHERE j.workspace_id = :workspace AND {chosen} "
+            "AND j.status IN ('failed', 'cancelled') AND j.task <> 'embed' "
+            "AND EXISTS (SELECT FROM versions v WHERE v.workspace_id = j.workspace_id "
+            "AND v.id = j.version_id AND NOT EXISTS (SELECT FROM versions n "
+            "WHERE n.workspace_id = v.workspace_id AND n.document_id = v.document_id "
+            "AND n.number > v.number)) RETURNING j.id"
+        ),
+        values,
+    )
+    jobs = [JobId(found.id) for found in again]
+    if not jobs:
+        raise Conflict(
+            "This job cannot be tried again: it is open or done, or its document is gone or was "
+            "uploaded anew since. Look at GET /jobs, or upload the file again."
+        )
+    group = job_id if is_group else row.parent_id
+    if group is not None:
+        await _reopen_group(connection, workspace_id, group)
+    return jobs
+
+
+async def _reopen_group(
+    connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId
+) -> None:
+    """Let a group wait again; its parts are counted anew, as cancelling it does not count them."""
+    await connection.execute(
+        text(
+            "UPDATE jobs j SET status = 'running', reason = NULL, message = NULL, "
+            "finished_at = NULL, open_parts = p.open, failed_parts = p.failed FROM ("
+            "SELECT count(*) FILTER (WHERE status IN ('queued', 'running')) AS open, "
+            "count(*) FILTER (WHERE status IN ('failed', 'cancelled')) AS failed "
+            "FROM jobs WHERE workspace_id = :workspace AND parent_id = :job) AS p "
+            "WHERE j.workspace_id = :workspace AND j.id = :job"
+        ),
+        {"workspace": workspace_id, "job": job_id},
+    )
+
+
 async def count_open_jobs(connection: AsyncConnection) -> dict[str, int]:
     """Count queued and running jobs of all workspaces; needs a system transaction."""
     rows = await connection.execute(
         text(
             "SELECT status, count(*) FROM jobs WHERE status IN ('queued', 'running') "
-            "GROUP BY status"
+            "AND task <> 'embed' GROUP BY status"
         )
     )
     return {"queued": 0, "running": 0, **{row[0]: row[1] for row in rows}}

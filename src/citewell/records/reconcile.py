@@ -7,12 +7,14 @@ from time import monotonic
 
 import structlog
 
-from citewell.domain import JobId, WorkspaceId
+from citewell.domain import JobId, Task, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
 from citewell.records.answers import remove_old_answers
 from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
-from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent, requeue_expired
+from citewell.records.idempotency import remove_old_keys
+from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
+from citewell.records.leases import requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
 from citewell.records.statements import text
@@ -72,6 +74,7 @@ class Reconciler:
             if lost := await requeue_expired(connection, self.max_attempts):
                 log.warning("jobs of lost workers were queued again", count=lost)
             await remove_old_answers(connection, self.keep_answers_days)
+            await remove_old_keys(connection)
             for status, count in (await count_open_jobs(connection)).items():
                 OPEN_JOBS.labels(status).set(count)
         return True
@@ -83,11 +86,11 @@ class Reconciler:
                 waiting = await list_unsent(
                     connection, self.unsent_after_seconds, SEND_AT_ONCE, broker_empty
                 )
-            by_kind: dict[str, list[tuple[WorkspaceId, JobId]]] = defaultdict(list)
-            for workspace_id, job_id, kind in waiting:
-                by_kind[kind].append((workspace_id, job_id))
-            for kind, jobs in by_kind.items():
-                await self.queue.send(kind, jobs)
+            by_task: dict[Task, list[tuple[WorkspaceId, JobId]]] = defaultdict(list)
+            for workspace_id, job_id, task in waiting:
+                by_task[task].append((workspace_id, job_id))
+            for task, jobs in by_task.items():
+                await self.queue.send(task, jobs)
                 await self._mark_sent(jobs)
         except Unavailable as error:
             log.warning("waiting jobs could not be sent", why=error.message)

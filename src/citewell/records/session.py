@@ -1,15 +1,21 @@
 """The database's door: an engine, and the only place that commits."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
+import structlog
+from sqlalchemy import make_url
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from citewell.domain import WorkspaceId
-from citewell.errors import Unavailable
+from citewell.errors import InsufficientStorage, Unavailable
+from citewell.records.link import KEEPALIVE, Link, own_time
 from citewell.records.statements import text
+
+log = structlog.get_logger(__name__)
 
 ENTER = text(
     "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true),"
@@ -24,6 +30,15 @@ AWAY = ("08", "53", "57")
 """Classes of SQLSTATE: connection lost, too few resources, stopped by an operator or a time-out."""
 CONFLICT = "40"
 """Class of SQLSTATE: deadlock or serialization failure; the same again may pass."""
+DISK_FULL = "53100"
+
+CHECKOUT_SECONDS = 4.0
+"""Most time for a connection: the pool's turn, its test, a new one where the old one is gone."""
+POOL_SECONDS = 3.5
+ENTER_SECONDS = 1.5
+"""Most time for a transaction's begin, which waits for no lock and no disk."""
+
+AWAY_MESSAGE = "The database does not answer. Try again in a few seconds."
 
 
 class Database:
@@ -34,22 +49,26 @@ class Database:
     """
 
     def __init__(self, url: str, pool_size: int) -> None:
+        self._link = Link()
+        defaults = {"application_name": "citewell"} | KEEPALIVE
+        named = make_url(url).query
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
             pool_recycle=1800,
-            connect_args={"connect_timeout": 5, "application_name": "citewell"},
+            connect_args={name: value for name, value in defaults.items() if name not in named}
+            | {"async_creator_fn": self._link.connect},
         )
 
     @asynccontextmanager
     async def transaction(self, workspace_id: WorkspaceId) -> AsyncGenerator[AsyncConnection]:
         """Run one transaction that sees one workspace; commit at the end, or roll back.
 
-        Raises:  Unavailable – PostgreSQL does not answer.
+        Raises:  Unavailable – PostgreSQL does not answer.  InsufficientStorage – its disk is full.
         """
         async with self._begin("citewell_app", str(workspace_id)) as connection:
             yield connection
@@ -61,13 +80,20 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
+        """Run one transaction that sees every workspace as it is at one moment."""
+        async with self._begin("citewell_system", "", "REPEATABLE READ") as connection:
+            yield connection
+
+    @asynccontextmanager
     async def owner_connection(self) -> AsyncGenerator[AsyncConnection]:
         """Lend a connection as the tables' owner, without a transaction, to build indexes.
 
         Holds:   row-level security is forced, so the owner reads no rows by it.
         """
-        async with self.engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        with _translated():
+            async with self._check_out() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def check(self) -> None:
         """Do nothing, successfully.
@@ -82,19 +108,58 @@ class Database:
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def _begin(self, role: str, workspace: str) -> AsyncGenerator[AsyncConnection]:
-        try:
-            async with self.engine.begin() as connection:
-                await connection.execute(ENTER, {"role": role, "workspace": workspace})
+    async def _begin(
+        self, role: str, workspace: str, isolation: IsolationLevel | None = None
+    ) -> AsyncGenerator[AsyncConnection]:
+        with _translated():
+            async with self._check_out() as connection, AsyncExitStack() as stack:
+                if isolation is not None:
+                    await connection.execution_options(isolation_level=isolation)
+                async with self._in_time(ENTER_SECONDS, connection):
+                    await stack.enter_async_context(connection.begin())
+                    await connection.execute(ENTER, {"role": role, "workspace": workspace})
                 yield connection
-        except PoolTimeout as error:
-            raise Unavailable("The server is too busy. Try again in a few seconds.") from error
-        except (OperationalError, InterfaceError) as error:
-            state = getattr(error.orig, "sqlstate", None) or "08"
-            if state.startswith(CONFLICT):
-                raise Unavailable("Another change came in between. Try again.") from error
-            if state.startswith(AWAY):
-                raise Unavailable(
-                    "The database does not answer. Try again in a few seconds."
-                ) from error
-            raise
+
+    @asynccontextmanager
+    async def _check_out(self) -> AsyncGenerator[AsyncConnection]:
+        if self._link.is_silent:
+            raise Unavailable(AWAY_MESSAGE)
+        async with AsyncExitStack() as stack:
+            async with self._in_time(CHECKOUT_SECONDS):
+                connection = await stack.enter_async_context(self.engine.connect())
+            yield connection
+
+    @asynccontextmanager
+    async def _in_time(
+        self, seconds: float, connection: AsyncConnection | None = None
+    ) -> AsyncGenerator[None]:
+        """Give the connection up, and the server for a moment, when this takes longer."""
+        try:
+            async with own_time(seconds):
+                yield
+        except TimeoutError as error:
+            self._link.mark_silent()
+            if connection is not None:
+                await connection.invalidate()
+            raise Unavailable(AWAY_MESSAGE) from error
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Say what the database's errors mean to a caller."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("The server is too busy. Try again in a few seconds.") from error
+    except (OperationalError, InterfaceError) as error:
+        state = getattr(error.orig, "sqlstate", None) or "08"
+        if state == DISK_FULL:
+            log.warning("PostgreSQL's disk is full; free space on it", why=str(error.orig))
+            raise InsufficientStorage(
+                "The database has no space left on its disk. Free some, then try again."
+            ) from error
+        if state.startswith(CONFLICT):
+            raise Unavailable("Another change came in between. Try again.") from error
+        if state.startswith(AWAY):
+            raise Unavailable(AWAY_MESSAGE) from error
+        raise

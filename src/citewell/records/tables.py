@@ -4,6 +4,8 @@ Row-level security is forced on each of them (migration 0001): under the role ``
 transaction sees the one workspace that its first statement names.
 """
 
+from typing import Any
+
 from pgvector.sqlalchemy import HALFVEC, SPARSEVEC
 from sqlalchemy import (
     ARRAY,
@@ -57,6 +59,20 @@ def _belongs_to(parent: str, column: str, ondelete: str = "CASCADE") -> ForeignK
         [f"{parent}.workspace_id", f"{parent}.id"],
         ondelete=ondelete,
     )
+
+
+def _chunk_columns() -> list[Column[Any]]:
+    """Return what a chunk is made of, staged or searchable."""
+    return [
+        Column("start", Integer, nullable=False),
+        Column("end", Integer, nullable=False),
+        Column("text", Text, nullable=False),
+        Column("context", Text, nullable=False),
+        Column("section", Integer),
+        Column("page", Integer),
+        Column("page_breaks", ARRAY(Integer), nullable=False),
+        Column("tokens", Integer, nullable=False),
+    ]
 
 
 workspaces = Table(
@@ -154,14 +170,7 @@ chunks = Table(
     Column("document_id", Uuid, nullable=False),
     Column("version_id", Uuid, nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("context", Text, nullable=False),
-    Column("section", Integer),
-    Column("page", Integer),
-    Column("page_breaks", ARRAY(Integer), nullable=False),
-    Column("tokens", Integer, nullable=False),
+    *_chunk_columns(),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "version_id", "ordinal"),
     _belongs_to("documents", "document_id"),
@@ -307,14 +316,7 @@ staged_chunks = Table(
     Column("version_id", Uuid, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("chunk_id", Uuid, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("context", Text, nullable=False),
-    Column("section", Integer),
-    Column("page", Integer),
-    Column("page_breaks", ARRAY(Integer), nullable=False),
-    Column("tokens", Integer, nullable=False),
+    *_chunk_columns(),
     PrimaryKeyConstraint("workspace_id", "version_id", "ordinal"),
     _belongs_to("versions", "version_id"),
 )

@@ -10,22 +10,30 @@ from citewell.records.statements import text
 NAME = "ix_vectors_384_hnsw"
 BUILD_LOCK = 4_129_889_003
 """Advisory lock of the process that builds."""
+BUSY_FACTOR = 5
+"""While documents come in, exact search may reach this much further: some 20 ms on one core."""
 
 
 async def ensure_vector_index(database: Database, exact_below_chunks: int) -> bool:
     """Build the index once a workspace holds more chunks than are searched exactly.
 
+    While documents come in it waits, since each of their chunks would have to be put into it;
+    until it is there, larger scopes are searched exactly as well.
     Cost:  minutes for a million vectors; searches and uploads go on meanwhile.
     Returns whether it was built now.
     """
     async with database.system_transaction() as connection:
-        largest = await connection.scalar(
-            text(
-                "SELECT coalesce(max(chunks), 0) FROM (SELECT sum(chunk_count) AS chunks "
-                "FROM collections GROUP BY workspace_id) AS workspaces"
+        largest, busy = (
+            await connection.execute(
+                text(
+                    "SELECT coalesce(max(chunks), 0), EXISTS (SELECT FROM jobs "
+                    "WHERE status IN ('queued', 'running')) "
+                    "FROM (SELECT sum(chunk_count) AS chunks FROM collections "
+                    "GROUP BY workspace_id) AS workspaces"
+                )
             )
-        )
-    if (largest or 0) <= exact_below_chunks:
+        ).one()
+    if largest <= exact_below_chunks * (BUSY_FACTOR if busy else 1):
         return False
     async with database.owner_connection() as connection:
         ready = await connection.scalar(

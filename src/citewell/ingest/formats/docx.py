@@ -41,6 +41,7 @@ def read_docx(data: bytes, draft: Draft) -> None:
         "page headers and footers", "they repeat on each page",
         kinds.count("header") + kinds.count("footer"),
     )  # fmt: skip
+    package.skip_unread("word", draft)
     reader = _Reader(draft, package, parts)
     if body is not None:
         reader.blocks(body)

@@ -22,6 +22,9 @@ def read_epub(data: bytes, draft: Draft) -> None:
     if metadata is not None:
         draft.metadata.update(read_properties(metadata))
         draft.title = str(draft.metadata.get("title", ""))
+        for element in metadata:
+            if element.get("property") == "dcterms:modified" and (element.text or "").strip():
+                draft.metadata["modified"] = (element.text or "").strip()[:100]
     pages = _reading_order(root, folder)
     protected = package.read("META-INF/encryption.xml") or b""
     draft.encoding = "utf-8"

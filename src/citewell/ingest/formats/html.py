@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from citewell.ingest.charset import declared_charset, decode
 from citewell.ingest.draft import Draft
-from citewell.ingest.formats.html_rules import BLOCKS, HEADINGS, dropped, linear_math
+from citewell.ingest.formats.html_rules import BLOCKS, HEADINGS, dropped, linear_math, refuse_depth
 from citewell.ingest.formats.html_tables import data_rows
 from citewell.ingest.formats.xml_parts import whole_number
 from citewell.ingest.normalise import one_line
@@ -24,7 +24,12 @@ _SELF_CLOSED = re.compile(
 )
 _POWER = re.compile(r"^[+\u2212-]?(?:\d{1,3}|[a-z]|[a-z][+\u2212-]\d)$")
 _DEEPEST_INDENT = 8
-_METADATA = ("author", "description", "date", "keywords", "dc.creator", "dc.date")
+_METADATA = {
+    "author": "author", "dc.creator": "author", "dcterms.creator": "author",
+    "description": "description", "keywords": "keywords", "date": "date", "dc.date": "date",
+    "dcterms.created": "created", "article:published_time": "created",
+    "dcterms.modified": "modified", "article:modified_time": "modified",
+}  # fmt: skip
 
 
 def read_html(data: bytes, draft: Draft, declared: str | None = None) -> None:
@@ -39,6 +44,7 @@ def write_html(text: str, draft: Draft, page: str = "") -> None:
     """Write a page that is already decoded; ``page`` is its path where it is one of a book."""
     if "xmlns" in text[:2000] or text.lstrip("\ufeff \r\n").startswith("<?xml"):
         text = _SELF_CLOSED.sub(r"<\1\2></\1>", text)
+    refuse_depth(text)
     tree = LexborHTMLParser(text)
     root = tree.root
     if root is None:
@@ -51,11 +57,12 @@ def _read_head(tree: LexborHTMLParser, root: LexborNode, draft: Draft) -> None:
     title = tree.css_first("head > title")
     if title is not None and not draft.title:
         draft.title = one_line(title.text(deep=True))
-    for meta in tree.css("meta[name][content]"):
-        name = (meta.attributes.get("name") or "").lower()
-        content = one_line(meta.attributes.get("content") or "")
+    for meta in tree.css("meta[content]"):
+        values = meta.attributes
+        name = (values.get("name") or values.get("property") or "").lower()
+        content = one_line(values.get("content") or "")
         if name in _METADATA and content:
-            draft.metadata.setdefault(name.removeprefix("dc."), content[:1000])
+            draft.metadata.setdefault(_METADATA[name], content[:1000])
     language = root.attributes.get("lang")
     if language:
         draft.metadata.setdefault("language", language)

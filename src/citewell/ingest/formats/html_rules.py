@@ -4,6 +4,8 @@ import re
 
 from selectolax.lexbor import LexborNode
 
+from citewell.errors import DocumentRejected
+
 BLOCKS = frozenset(
     """
     address article aside blockquote body caption center dd details dialog dir div
@@ -32,6 +34,14 @@ _DROPPED = {
     "head": ("", ""),
     "rp": ("", ""),
 }
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)")
+_ENDS_LEFT_OUT = frozenset(
+    """
+    area base body br col colgroup dd dt embed head hr html img input li link meta option p param
+    rb rp rt source tbody td tfoot th thead tr track wbr
+    """.split()  # noqa: SIM905 - a list of words reads best as words
+)
+_DEEPEST_ELEMENTS = 25_000
 _FURNITURE_WORDS = frozenset(
     """
     toc table-of-contents tableofcontents sphinxsidebar headerlink mw-editsection
@@ -48,6 +58,25 @@ _FURNITURE_IDS = frozenset(
 _FURNITURE_ROLES = frozenset(("navigation", "search", "banner", "contentinfo", "menu", "menubar"))
 _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _LINK_SYMBOLS = frozenset(("¶", "#", "§", "🔗", "⇡", "⇣", "↑", "^", "↩", "↩︎", "\uf0c1"))
+
+
+def refuse_depth(text: str) -> None:
+    """Refuse a page whose depth would take the HTML parser minutes: its time grows by the square.
+
+    Raises:  DocumentRejected – ``corrupt``: more than 25,000 elements stand in each other.
+    """
+    if text.count("<") <= _DEEPEST_ELEMENTS:
+        return
+    depth = 0
+    for found in _TAG.finditer(text):
+        if found[2].lower() not in _ENDS_LEFT_OUT:
+            depth = max(depth - 1, 0) if found[1] else depth + 1
+            if depth > _DEEPEST_ELEMENTS:
+                raise DocumentRejected(
+                    "corrupt",
+                    "The file is nested deeper than any document needs. Save it anew in its own "
+                    "program.",
+                )
 
 
 def dropped(node: LexborNode, tag: str) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Set as AbstractSet
 
 PDF_HYPHENS = "\x02\ufffe"
-_CUT = re.compile(rf"([^\W_]+)(?:[{PDF_HYPHENS}]\n?|[-\u2010]\n)([^\W_]+)")
+_CUT = re.compile(rf"(?<![^\W_])([^\W_]+)(?:[{PDF_HYPHENS}]\n?|[-\u2010]\n)([^\W_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEAST_LETTERS = 4
 

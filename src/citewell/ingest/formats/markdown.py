@@ -1,9 +1,10 @@
-"""Markdown: the text as it is written, with its headings and front matter."""
+"""Markdown: the text as it is written, with its headings, tables and front matter."""
 
 import re
 
 from citewell.domain import Json
 from citewell.ingest.draft import Draft
+from citewell.ingest.formats.tables import table_lines
 from citewell.ingest.formats.text import decoded
 from citewell.ingest.normalise import one_line
 
@@ -22,6 +23,8 @@ _INLINE = (
     (re.compile(r"\\([!-/:-@\[-`{-~])"), r"\1"),
     (re.compile(r"<[^>]+>"), ""),
 )
+_DELIMITER = re.compile(r"^ {0,3}(?=.*\|)\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_BARS = re.compile(r"(?<!\\)\|")
 _LONGEST_HEADING = 1000
 _KEY = re.compile(r"^([A-Za-z_][\w .-]*?)\s*:(?:\s+(.*)|)$")
 
@@ -47,7 +50,13 @@ class _Reader:
         self.joined = False
 
     def run(self, lines: list[str]) -> None:
+        table_end = 0
         for place, line in enumerate(lines):
+            if place < table_end:
+                continue
+            if not self.fence and "|" in line and _is_delimiter(lines, place + 1, line):
+                table_end = self._table(lines, place)
+                continue
             if self._in_code(line):
                 self._keep(line, joinable=False)
                 continue
@@ -77,6 +86,18 @@ class _Reader:
             self.gathered.append(line)
             self.joined = False
         self.open = joinable and bool(line.strip()) and not _ENDS_BLOCK.search(line)
+
+    def _table(self, lines: list[str], start: int) -> int:
+        """Write the rows of a table with the names of their columns; return where it ends."""
+        self._flush()
+        end = start + 2
+        while end < len(lines) and "|" in lines[end] and not _FENCE.match(lines[end]):
+            end += 1
+        rows = [_cells(lines[start]), *map(_cells, lines[start + 2 : end])]
+        for place, line in enumerate(table_lines(rows, has_header=True)):
+            self.draft.block(line, tight=place > 0)
+        self.draft.tables += 1
+        return end
 
     def _in_code(self, line: str) -> bool:
         fence = _FENCE.match(line)
@@ -118,6 +139,20 @@ class _Reader:
         self.draft.block("\n".join(self.gathered))
         self.gathered = []
         self.open = False
+
+
+def _is_delimiter(lines: list[str], place: int, header: str) -> bool:
+    """Say whether a line of dashes parts a table's header, the line above, from its rows."""
+    if place >= len(lines) or len(lines[place]) > _LONGEST_HEADING:
+        return False
+    return bool(_DELIMITER.match(lines[place])) and len(_cells(lines[place])) == len(_cells(header))
+
+
+def _cells(line: str) -> list[str]:
+    bare = line.strip().removeprefix("|")
+    if bare.endswith("|") and not bare.endswith("\\|"):
+        bare = bare[:-1]
+    return [cell.strip().replace("\\|", "|") for cell in _BARS.split(bare)]
 
 
 def front_matter(text: str) -> Json:

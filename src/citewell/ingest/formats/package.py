@@ -3,14 +3,24 @@
 import io
 import posixpath
 import zipfile
+import zlib
 
 from citewell.domain import Json
 from citewell.errors import DocumentRejected
+from citewell.ingest.draft import Draft
 from citewell.ingest.formats.xml_parts import Element, attribute, local_name, parse_xml
 
 _PROPERTIES = {"title": "title", "creator": "author", "subject": "subject", "keywords": "keywords",
                "created": "created", "modified": "modified", "date": "date",
                "language": "language", "publisher": "publisher"}  # fmt: skip
+
+
+_UNREAD = (
+    ("charts/chart", "charts", "drawings are not read"),
+    ("diagrams/data", "diagrams", "drawings are not read"),
+    ("embeddings/", "embedded files", "upload each as a file of its own"),
+    ("comments", "parts with comments", "they are not part of the text"),
+)
 
 
 class Package:
@@ -21,8 +31,20 @@ class Package:
         self.names = set(self._archive.namelist())
 
     def read(self, name: str) -> bytes | None:
-        """Return a part's bytes, or None if it is not there."""
-        return self._archive.read(name) if name in self.names else None
+        """Return a part's bytes, or None if it is not there.
+
+        Raises:  DocumentRejected – ``corrupt``.
+        """
+        if name not in self.names:
+            return None
+        try:
+            return self._archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+            raise DocumentRejected(
+                "corrupt",
+                "A part of the file is damaged. Open it in its own program, save it anew and "
+                "upload that.",
+            ) from error
 
     def xml(self, name: str) -> Element | None:
         """Return a part's root element, or None if it is not there.
@@ -66,6 +88,13 @@ class Package:
             if kind == "officeDocument" and path in self.names:
                 return path
         return fallback
+
+    def skip_unread(self, folder: str, draft: Draft, *, but: str = "") -> None:
+        """Note the charts, embedded files and comments below a folder, which no reader opens."""
+        for start, what, why in _UNREAD:
+            if what != but:
+                place = f"{folder}/{start}"
+                draft.skip(what, why, sum(name.startswith(place) for name in self.names))
 
     def properties(self) -> Json:
         """Return title, author and dates from ``docProps/core.xml``."""

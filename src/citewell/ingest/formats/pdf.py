@@ -2,14 +2,18 @@
 
 import re
 from collections import Counter
+from importlib import import_module
 
 from citewell.errors import DocumentRejected
 from citewell.ingest.draft import Draft
 from citewell.ingest.formats.extracted import extract, take_metadata
 from citewell.ingest.formats.hyphens import mend_cut_words, words_of
 from citewell.ingest.formats.outline import find_headings
+from citewell.ingest.formats.pdf_objects import read_objects
+from citewell.ingest.formats.right_to_left import mend_word_order
 from citewell.ingest.formats.wrapped import join_page, sentence_goes_on
 from citewell.ingest.normalise import clean, spell_ligatures
+from citewell.ingest.ocr import MOST_STAMP_CHARACTERS, how_to_enable
 
 _PAGE_OF = re.compile(r"^page\s+\d{1,4}\s+(?:of|/)\s+\d{1,4}$", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
@@ -22,23 +26,30 @@ _SHORT_LINE = 80
 
 
 def read_pdf(data: bytes, draft: Draft) -> None:
-    """Read a PDF's text layer.
+    """Read a PDF's text layer, and by OCR, where that is enabled, the pages without one.
 
-    Raises:  DocumentRejected – ``no_text_layer``: every page is an image; ``encrypted``;
-             ``corrupt``.
+    Raises:  DocumentRejected – ``no_text_layer``: every page is an image; ``no_text``: OCR found
+             nothing in them; ``encrypted``; ``wrong_password``; ``corrupt``.
     """
-    result = extract(data, draft.media_type, pages=True)
+    result = extract(data, draft.media_type, pages=True, password=draft.password)
+    draft.counts_objects = False  # a text layer knows no tables, and images are not opened
     take_metadata(dict(result.metadata), draft)
-    texts = [str(page["content"]).replace("\r\n", "\n") for page in result.pages or ()]
+    read_objects(data, draft)
+    texts = [
+        mend_word_order(str(page["content"]).replace("\r\n", "\n")) for page in result.pages or ()
+    ]
+    if draft.ocr is not None and any(len(text.strip()) <= MOST_STAMP_CHARACTERS for text in texts):
+        texts = import_module("citewell.ingest.formats.ocr").read_scans(data, texts, draft)
+    if not write_pages(texts, draft):
+        raise _no_text(len(texts), draft)
+
+
+def write_pages(texts: list[str], draft: Draft) -> bool:
+    """Write the pages, each as its lines, and say whether they held any text."""
     words = words_of(texts)
     pages = [_lines(mend_cut_words(text, words), draft) for text in texts]
     if not any(pages):
-        raise DocumentRejected(
-            "no_text_layer",
-            f"The PDF has {len(pages)} {'page' if len(pages) == 1 else 'pages'}, but no text "
-            "layer: they are images. OCR is not enabled on this server; run OCR on the file "
-            "first and upload the result.",
-        )
+        return False
     filled = [bool(lines) for lines in pages]
     _drop_running_lines(pages, draft)
     headings = find_headings(pages)
@@ -47,6 +58,21 @@ def read_pdf(data: bytes, draft: Draft) -> None:
         draft.page(blank_is_empty=not filled[number])
         previous = _write_page(lines, headings.get(number, {}), previous, draft)
     draft.end_page()
+    return True
+
+
+def _no_text(pages: int, draft: Draft) -> DocumentRejected:
+    count = f"{pages} {'page' if pages == 1 else 'pages'}"
+    if draft.ocr is not None:
+        return DocumentRejected(
+            "no_text",
+            f"The PDF has {count}, but no text layer, and OCR found nothing in them that it can "
+            "read. It knows Latin, Chinese and Japanese letters.",
+        )
+    return DocumentRejected(
+        "no_text_layer",
+        f"The PDF has {count}, but no text layer: they are images. {how_to_enable()}",
+    )
 
 
 def _lines(text: str, draft: Draft) -> list[str]:

@@ -28,24 +28,42 @@ def read_pptx(data: bytes, draft: Draft) -> None:
         root = package.xml(path)
         draft.page()
         if root is not None:
-            _read_slide(root, number, draft)
+            if root.get("show") == "0":
+                draft.warnings.append(f"Slide {number} is hidden in the file; it was read.")
+            _read_slide(root, number, draft, _Diagrams(package, path))
             _read_notes(package, path, draft)
+    package.skip_unread("ppt", draft, but="diagrams")
 
 
 def _relation_id(slide: Element) -> str:
     return next((value for key, value in slide.items() if key.endswith("}id")), "")
 
 
-def _read_slide(root: Element, number: int, draft: Draft) -> None:
+class _Diagrams:
+    """The diagrams (SmartArt) of a slide, whose words stand in parts of their own."""
+
+    def __init__(self, package: Package, slide: str) -> None:
+        self.package = package
+        self.targets = {identifier: path for identifier, _, path in package.relations(slide)}
+
+    def text(self, frame: Element) -> str:
+        """Return a diagram's words, a line an item; nothing where the frame holds none."""
+        link = next((item for item in frame.iter() if local_name(item) == "relIds"), None)
+        target = self.targets.get(attribute(link, "dm") or "") if link is not None else None
+        root = self.package.xml(target) if target else None
+        return _text(root) if root is not None else ""
+
+
+def _read_slide(root: Element, number: int, draft: Draft, diagrams: _Diagrams) -> None:
     shapes = [shape for shape in _shapes(root) if _place(shape) not in _FURNITURE]
     titles = [shape for shape in shapes if _place(shape) in _TITLES and _text(shape)]
     title = " ".join(" ".join(_text(shape) for shape in titles[:1]).split())
-    frames = [shape for shape in shapes if shape not in titles[:1] and _holds_text(shape)]
+    frames = [
+        shape
+        for shape in shapes
+        if shape not in titles[:1] and (_holds_text(shape) or diagrams.text(shape))
+    ]
     draft.images += sum(local_name(element) == "blip" for element in root.iter())
-    draft.skip(
-        "charts", "drawings are not read",
-        sum(local_name(element) == "chart" for element in root.iter()),
-    )  # fmt: skip
     if not title and not frames:
         return
     draft.heading(1, title or f"Slide {number}", anchor=f"slide-{number}")
@@ -54,7 +72,7 @@ def _read_slide(root: Element, number: int, draft: Draft) -> None:
         if table is not None:
             _read_table(table, draft)
         else:
-            draft.block(_text(shape))
+            draft.block(_text(shape) or diagrams.text(shape))
 
 
 def _read_table(table: Element, draft: Draft) -> None:

@@ -152,17 +152,21 @@ BEGIN
                 attempt = CASE WHEN open_parts = 1 THEN 0 ELSE attempt END,
                 run_after = CASE WHEN open_parts = 1 THEN now() ELSE run_after END,
                 sent_at = CASE WHEN open_parts = 1 THEN NULL ELSE sent_at END
-            WHERE workspace_id = NEW.workspace_id AND id = NEW.parent_id AND status = 'running';
+            WHERE workspace_id = NEW.workspace_id AND id = NEW.parent_id AND status = 'running'
+                AND lease_token IS NULL;
         ELSE
             UPDATE jobs SET status = NEW.status, reason = NEW.reason, message = NEW.message,
-                finished_at = now(), open_parts = 0, lease_token = NULL
-            WHERE workspace_id = NEW.workspace_id AND id = NEW.parent_id AND status = 'running';
+                finished_at = now(), open_parts = 0, password = NULL
+            WHERE workspace_id = NEW.workspace_id AND id = NEW.parent_id AND status = 'running'
+                AND lease_token IS NULL;
         END IF;
         RETURN NULL;
     END IF;
     IF NEW.part_count > 0 AND NEW.task <> 'wait' THEN
-        DELETE FROM jobs
-        WHERE workspace_id = NEW.workspace_id AND parent_id = NEW.id AND task = 'embed';
+        -- One that is locked is ending, and waits for this row: it is left to end without effect.
+        DELETE FROM jobs WHERE workspace_id = NEW.workspace_id AND id IN (
+            SELECT id FROM jobs WHERE workspace_id = NEW.workspace_id AND parent_id = NEW.id
+            AND task = 'embed' ORDER BY id FOR UPDATE SKIP LOCKED);
     END IF;
     IF NEW.parent_id IS NOT NULL THEN
         UPDATE jobs SET open_parts = open_parts - 1,

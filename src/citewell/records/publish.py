@@ -1,0 +1,284 @@
+"""Make versions searchable: all rows of one or many documents in a single transaction.
+
+Small documents are published together, since most of a transaction's cost does not depend on how
+many rows it writes. The caller holds the jobs (``leases.hold_jobs``) in the same transaction, so
+that only a lease's holder commits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import (
+    Chunk,
+    CollectionId,
+    DocumentHead,
+    DocumentId,
+    Section,
+    VersionId,
+    WorkspaceId,
+)
+from citewell.records.lexical import searchable
+from citewell.records.statements import columns, text
+from citewell.records.version_rows import (
+    chunk_values,
+    insert_chunks,
+    save_sections,
+    version_values,
+)
+
+STALE_SHARE = 0.3
+"""While documents come in, terms are counted anew when this share of the chunks is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """All that a version brings into the index.
+
+    Shapes: ``vectors`` one literal for each chunk, as ``vector_literal`` writes it.
+    """
+
+    document_id: DocumentId
+    version_id: VersionId
+    head: DocumentHead
+    text: str
+    sections: Sequence[Section]
+    chunks: Sequence[Chunk]
+    vectors: Sequence[str]
+    model: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a publication left to be done after its commit.
+
+    ``gone`` are versions whose document was deleted meanwhile; ``stale`` are collections whose
+    terms should be counted anew; ``unused`` are the sha256 of files that no kept version may need.
+    """
+
+    gone: set[VersionId] = field(default_factory=set[VersionId])
+    stale: set[CollectionId] = field(default_factory=set[CollectionId])
+    unused: list[str] = field(default_factory=list[str])
+
+
+async def publish(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    publications: Sequence[Publication],
+    keep_versions: int,
+) -> Outcome:
+    """Replace each document's chunks by those of its version, and make that the active one.
+
+    A version that a newer one has overtaken keeps its text and gets no chunks.
+    """
+    places = await lock_documents(
+        connection, workspace_id, [publication.version_id for publication in publications]
+    )
+    outcome = Outcome(gone={p.version_id for p in publications} - places.keys())
+    found = [p for p in publications if p.version_id in places]
+    await _save_versions(connection, workspace_id, found)
+    await save_sections(
+        connection, workspace_id, [(p.version_id, section) for p in found for section in p.sections]
+    )
+    newest = {
+        places[p.version_id].document_id: p
+        for p in sorted(found, key=lambda p: places[p.version_id].number)
+    }
+    current = [p for p in newest.values() if not places[p.version_id].overtaken]
+    await remove_chunks(connection, workspace_id, [places[p.version_id] for p in current])
+    await _insert_chunks(connection, workspace_id, current, places)
+    counts = {p.version_id: len(p.chunks) for p in current}
+    outcome.stale, outcome.unused = await activate(
+        connection, workspace_id, [places[version] for version in counts], counts, keep_versions
+    )
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a version belongs; ``overtaken`` when a newer version is active already."""
+
+    version_id: VersionId
+    document_id: DocumentId
+    collection_id: CollectionId
+    number: int
+    chunk_count: int
+    overtaken: bool
+
+
+async def lock_documents(
+    connection: AsyncConnection, workspace_id: WorkspaceId, version_ids: Sequence[VersionId]
+) -> dict[VersionId, Place]:
+    """Lock the versions' documents until the transaction ends; those that are gone are left out.
+
+    Holds:   the order is that of uploads, which lock a collection's documents by their sources.
+             Which version is active is read by a second statement: the one that waited for a lock
+             sees the locked row anew, but not what it is joined with.
+    """
+    values = {"workspace": workspace_id, "versions": list(version_ids)}
+    await connection.execute(
+        text(
+            "SELECT 1 FROM documents WHERE workspace_id = :workspace AND id IN ("
+            "SELECT document_id FROM versions WHERE workspace_id = :workspace "
+            'AND id = ANY(CAST(:versions AS uuid[]))) ORDER BY collection_id, source COLLATE "C" '
+            "FOR UPDATE"
+        ),
+        values,
+    )
+    rows = await connection.execute(
+        text(
+            "SELECT v.id, d.id, d.collection_id, v.number, d.chunk_count, "
+            "coalesce(a.number > v.number, false) FROM documents d "
+            "JOIN versions v ON v.workspace_id = d.workspace_id AND v.document_id = d.id "
+            "LEFT JOIN versions a "
+            "ON a.workspace_id = d.workspace_id AND a.id = d.active_version_id "
+            "WHERE d.workspace_id = :workspace AND v.id = ANY(CAST(:versions AS uuid[])) "
+            "ORDER BY d.id, v.number"
+        ),
+        values,
+    )
+    places = [Place(*row) for row in rows]
+    return {place.version_id: place for place in places}
+
+
+async def remove_chunks(
+    connection: AsyncConnection, workspace_id: WorkspaceId, places: Sequence[Place]
+) -> None:
+    """Remove the chunks that these documents have now."""
+    documents = [place.document_id for place in places if place.chunk_count]
+    if documents:
+        await connection.execute(
+            text(
+                "DELETE FROM chunks WHERE workspace_id = :workspace "
+                "AND document_id = ANY(CAST(:documents AS uuid[]))"
+            ),
+            {"workspace": workspace_id, "documents": documents},
+        )
+
+
+async def _save_versions(
+    connection: AsyncConnection, workspace_id: WorkspaceId, publications: Sequence[Publication]
+) -> None:
+    rows = [
+        {"version": p.version_id, "text": p.text, **version_values(p.head)} for p in publications
+    ]
+    await connection.execute(
+        text(
+            "UPDATE versions v SET text = n.text, title = n.title, "
+            "page_starts = CAST(n.page_starts AS integer[]), "
+            "metadata = CAST(n.metadata AS jsonb), report = CAST(n.report AS jsonb), "
+            "media_type = n.media_type, published_at = now() "
+            "FROM unnest(CAST(:version AS uuid[]), CAST(:text AS text[]), CAST(:title AS text[]), "
+            "CAST(:page_starts AS text[]), CAST(:metadata AS text[]), CAST(:report AS text[]), "
+            "CAST(:media_type AS text[])) "
+            "AS n (id, text, title, page_starts, metadata, report, media_type) "
+            "WHERE v.workspace_id = :workspace AND v.id = n.id"
+        ),
+        {"workspace": workspace_id, **columns(rows)},
+    )
+
+
+async def _insert_chunks(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    publications: Sequence[Publication],
+    places: Mapping[VersionId, Place],
+) -> None:
+    rows = [
+        {
+            **chunk_values(p.version_id, chunk, p.head.page_starts),
+            "collection": places[p.version_id].collection_id,
+            "document": p.document_id,
+            "version": p.version_id,
+            "words": searchable(f"{chunk.context} {chunk.text}"),
+            "model": p.model,
+            "vector": vector,
+        }
+        for p in publications
+        for chunk, vector in zip(p.chunks, p.vectors, strict=True)
+    ]
+    await insert_chunks(connection, workspace_id, rows)
+
+
+async def activate(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    places: Sequence[Place],
+    chunk_counts: Mapping[VersionId, int],
+    keep_versions: int,
+) -> tuple[set[CollectionId], list[str]]:
+    """Make versions the active ones, count their chunks, and prune what they replace.
+
+    Returns the collections whose terms are to be counted anew, and the sha256 of pruned versions.
+    """
+    if not places:
+        return set(), []
+    rows = await connection.execute(
+        text(ACTIVATE),
+        {
+            "workspace": workspace_id,
+            "documents": [place.document_id for place in places],
+            "versions": [place.version_id for place in places],
+            "counts": [chunk_counts[place.version_id] for place in places],
+            "share": STALE_SHARE,
+        },
+    )
+    stale = {CollectionId(row.id) for row in rows if row.stale}
+    changed = [place for place in places if place.number > 1]
+    unused = await _prune(connection, workspace_id, changed, keep_versions) if changed else []
+    return stale, unused
+
+
+ACTIVATE = """
+WITH new AS (
+    SELECT d.collection_id, n.count, n.count - d.chunk_count AS growth, n.document, n.version
+    FROM unnest(CAST(:documents AS uuid[]), CAST(:versions AS uuid[]), CAST(:counts AS integer[]))
+        AS n (document, version, count)
+    JOIN documents d ON d.workspace_id = :workspace AND d.id = n.document
+), active AS (
+    UPDATE documents d SET active_version_id = new.version, chunk_count = new.count,
+        updated_at = now()
+    FROM new WHERE d.workspace_id = :workspace AND d.id = new.document
+), sums AS (
+    SELECT collection_id, sum(count) AS count, sum(growth) AS growth FROM new GROUP BY 1
+), locked AS (
+    SELECT id FROM collections WHERE workspace_id = :workspace
+    AND id IN (SELECT collection_id FROM sums) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE collections c SET chunk_count = c.chunk_count + sums.growth,
+    lexical_pending = c.lexical_pending + sums.count
+FROM sums, locked WHERE c.workspace_id = :workspace AND c.id = sums.collection_id
+AND c.id = locked.id
+RETURNING c.id, c.lexical_pending > c.lexical_chunk_count * CAST(:share AS float8) AS stale
+"""
+
+
+async def _prune(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    places: Sequence[Place],
+    keep_versions: int,
+) -> list[str]:
+    """Remove earlier versions: those never published, and published ones beyond the newest few."""
+    rows = await connection.scalars(
+        text(
+            "DELETE FROM versions v USING (SELECT o.id, o.published_at, "
+            "row_number() OVER (PARTITION BY o.document_id, o.published_at IS NULL "
+            "ORDER BY o.number DESC) AS age "
+            "FROM versions o JOIN versions n ON n.workspace_id = o.workspace_id "
+            "AND n.document_id = o.document_id AND n.number > o.number "
+            "WHERE o.workspace_id = :workspace AND n.id = ANY(CAST(:versions AS uuid[]))) AS old "
+            "WHERE v.workspace_id = :workspace AND v.id = old.id "
+            "AND (old.published_at IS NULL OR old.age > :keep) "
+            "AND NOT EXISTS (SELECT FROM jobs j WHERE j.workspace_id = v.workspace_id "
+            "AND j.document_id = v.document_id AND j.version_id = v.id "
+            "AND j.status IN ('queued', 'running')) RETURNING v.sha256"
+        ),
+        {
+            "workspace": workspace_id,
+            "versions": [place.version_id for place in places],
+            "keep": keep_versions,
+        },
+    )
+    return list(rows)

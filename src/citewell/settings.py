@@ -115,11 +115,89 @@ class RetrievalSettings(_Group):
     )
 
 
+class ModelSettings(_Group):
+    """The language model that ``CITEWELL_ANSWER__CHAT_MODEL`` names, if it is not extractive."""
+
+    base_url: str | None = Field(
+        default=None, description="Address of an OpenAI-compatible, Ollama or proxy server."
+    )
+    api_key: SecretStr | None = Field(default=None, description="The provider's key.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Longest time for one call.")
+    window_tokens: int = Field(default=8192, ge=512, description="Tokens that the model can read.")
+    max_output_tokens: int = Field(default=1024, ge=16, description="Longest answer, in tokens.")
+    max_concurrent: int = Field(
+        default=4, ge=1, le=1000, description="Generations at once, in each process."
+    )
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0 is the most repeatable.")
+    input_usd_per_million: float | None = Field(
+        default=None, ge=0, description="Price of a million input tokens, if it is not known."
+    )
+    output_usd_per_million: float | None = Field(
+        default=None, ge=0, description="Price of a million output tokens, if it is not known."
+    )
+
+
+class RerankSettings(_Group):
+    """A second, better look at the best candidates."""
+
+    by: Literal["none", "model", "http", "onnx"] = Field(
+        default="none",
+        description="model = the chat model, http = a rerank API, onnx = a local cross-encoder.",
+    )
+    candidates: int = Field(default=30, ge=1, le=200, description="Chunks that are looked at.")
+    url: str | None = Field(default=None, description="Address of the rerank API.")
+    model: str | None = Field(default=None, description="The rerank API's model.")
+    api_key: SecretStr | None = Field(default=None, description="The rerank API's key.")
+    folder: Path | None = Field(
+        default=None, description="Folder with model.onnx and tokenizer.json of a cross-encoder."
+    )
+    timeout_seconds: float = Field(default=5.0, gt=0, description="Longest time for reranking.")
+
+
+class SessionSettings(_Group):
+    """Conversations."""
+
+    hours: float = Field(default=24.0, gt=0, description="Hours until an unused session ends.")
+    max_history: int = Field(
+        default=10, ge=0, le=100, description="Earlier messages that a question is understood with."
+    )
+    wait_seconds: float = Field(
+        default=30.0, ge=0, description="How long a message waits for the one before it."
+    )
+
+
 class AnswerSettings(_Group):
     """How questions are answered and when they are refused."""
 
-    chat_model: Literal["extractive"] = Field(
-        default="extractive", description="Quotes; needs no model."
+    chat_model: str = Field(
+        default="extractive",
+        description="extractive, or provider:name: ollama, openai, openai-responses, anthropic, "
+        "google.",
+    )
+    mode: str = Field(default="standard", description="How to answer when a request names none.")
+    citations: Literal["drop", "mark", "refuse"] = Field(
+        default="drop", description="What becomes of a sentence that its sources do not bear out."
+    )
+    delivery: Literal["sentence", "token"] = Field(
+        default="sentence", description="Checked sentences are streamed whole, or word by word."
+    )
+    rewriting: Literal["off", "multi-query", "hyde"] = Field(
+        default="off", description="Search also for other forms of the question; needs a model."
+    )
+    min_similarity: float = Field(
+        default=0.0, ge=-1, le=1, description="Least cosine of a chunk that counts as evidence."
+    )
+    neighbours: int = Field(
+        default=0, ge=0, le=5, description="Chunks of the same section that join each of the best."
+    )
+    same_meaning: float = Field(
+        default=1.0, ge=0.5, le=1, description="Cosine from which a chunk repeats a better one."
+    )
+    deadline_seconds: float = Field(
+        default=60.0, gt=0, le=600, description="Longest time for one answer."
+    )
+    max_cost_usd: float | None = Field(
+        default=None, ge=0, description="Most money for one answer, by estimate."
     )
     max_question_characters: int = Field(default=4000, ge=1, description="Longest question.")
     max_evidence: int = Field(
@@ -214,6 +292,9 @@ class Settings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
+    model: ModelSettings = ModelSettings()
+    rerank: RerankSettings = RerankSettings()
+    session: SessionSettings = SessionSettings()
     jobs: JobSettings = JobSettings()
     versions: VersionSettings = VersionSettings()
     egress: EgressSettings = EgressSettings()

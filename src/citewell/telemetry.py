@@ -41,9 +41,11 @@ class Stopwatch:
         finally:
             self.timings_ms[name] = (perf_counter() - started) * 1000
 
-    def include(self, timings_ms: Mapping[str, float]) -> None:
-        """Take over stages that were timed elsewhere; their total is not ours."""
-        self.timings_ms |= {name: ms for name, ms in timings_ms.items() if name != "total"}
+    def add(self, timings_ms: Mapping[str, float]) -> None:
+        """Add stages that were timed elsewhere to what they took before."""
+        for name, milliseconds in timings_ms.items():
+            if name != "total":
+                self.timings_ms[name] = self.timings_ms.get(name, 0.0) + milliseconds
 
     def finish(self) -> dict[str, float]:
         """Return all stages, rounded to microseconds, with their total."""

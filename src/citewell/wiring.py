@@ -19,6 +19,7 @@ from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
+from citewell.answer.expand import Expansion
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.domain import Chunking
 from citewell.errors import InputError, Unavailable
@@ -193,16 +194,21 @@ def open_celery(settings: Settings) -> Celery:
 
 def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder) -> AnswerPipeline:
     retrieval = settings.retrieval
+    chat_model = ExtractiveChatModel(embedder, max_sentences=settings.answer.max_sentences)
     return AnswerPipeline(
         embedder=embedder,
         store=PgVectorStore(
             database, embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search
         ),
         index=PostgresChunkIndex(database),
-        chat_model=ExtractiveChatModel(embedder, max_sentences=settings.answer.max_sentences),
+        chat_model=chat_model,
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,
         max_question_characters=settings.answer.max_question_characters,
+        expansion=Expansion(
+            neighbours=settings.answer.neighbours, same_meaning=settings.answer.same_meaning
+        ),
+        makers={"embedder": embedder.name, "model": chat_model.name},
     )
 
 

@@ -13,7 +13,7 @@ Measured: MiniLM, six chunks of ≤ 200 tokens. SQuAD2: the answer is quoted for
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,8 +22,8 @@ import Stemmer  # pyright: ignore[reportMissingImports] - the wheel carries no t
 from numpy.typing import NDArray
 
 from citewell.adapters.sentences import split_sentences, stands_alone
-from citewell.domain import Candidate, DraftSentence, Quote
-from citewell.ports import Embedder
+from citewell.domain import Candidate, DraftSentence, Quote, Usage
+from citewell.ports import Embedder, WritingTask
 
 MEANING, OWN_WORDS, KNOWN_WORDS, PASSAGE = 0.5, 0.25, 0.25, 0.15
 """Weights of a sentence's score: cosine, the question's words in the sentence, in it with its place
@@ -127,14 +127,13 @@ class ExtractiveChatModel:
         self._min_sufficiency = min_sufficiency
         self._min_share = min_share
 
-    async def answer(
-        self, question: str, evidence: Sequence[Candidate], term_idf: Mapping[str, float]
-    ) -> AsyncIterator[DraftSentence]:
+    async def write(self, task: WritingTask) -> AsyncGenerator[DraftSentence | Usage]:
         """Yield the best sentences in the documents' order, each quoting exactly itself.
 
         Raises:  ProviderError – the embedder failed.
         """
-        terms = _Terms(term_idf)
+        question, evidence = task.question, task.evidence
+        terms = _Terms(task.term_idf)
         units = _likeliest(_read_units(evidence, terms.stems), terms)
         if not units:
             return

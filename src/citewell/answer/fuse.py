@@ -6,7 +6,7 @@ between its worst and its best result, and a chunk that a leg did not find count
 Source: Bruch, Gai, Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from citewell.domain import ChunkId
@@ -45,6 +45,24 @@ def fuse(
         for chunk_id in norm_dense.keys() | norm_lexical.keys()
     ]
     return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
+
+
+def join(rankings: Sequence[Sequence[Fused]]) -> list[Fused]:
+    """Merge the rankings of several queries by the mean of their scores; one stays as it is.
+
+    Shapes:  Q rankings of ≤ N chunks → ≤ Q·N unique ones, best first; ties by chunk id.
+    """
+    if len(rankings) == 1:
+        return list(rankings[0])
+    best: dict[ChunkId, Fused] = {}
+    total: dict[ChunkId, float] = {}
+    for ranking in rankings:
+        for item in ranking:
+            total[item.chunk_id] = total.get(item.chunk_id, 0.0) + item.score / len(rankings)
+            if item.chunk_id not in best or best[item.chunk_id].score < item.score:
+                best[item.chunk_id] = item
+    joined = [Fused(key, total[key], item.scores) for key, item in best.items()]
+    return sorted(joined, key=lambda item: (-item.score, item.chunk_id))
 
 
 def _normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:

@@ -1,21 +1,21 @@
 """Let the chat model write the answer's sentences from the evidence."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 
-from citewell.domain import Candidate, DraftSentence
-from citewell.ports import ChatModel
+from citewell.domain import DraftSentence, Usage
 
 
 async def generate(
-    question: str,
-    evidence: Sequence[Candidate],
-    term_idf: Mapping[str, float],
-    chat_model: ChatModel,
-) -> AsyncIterator[DraftSentence]:
-    """Yield the model's sentences that say something; an empty one is left out.
+    drafts: AsyncGenerator[DraftSentence | Usage],
+) -> AsyncGenerator[DraftSentence | Usage]:
+    """Yield the model's sentences that say something, and its usage; an empty one is left out.
 
+    Holds:   closing this closes the model's generator.
     Raises:  ProviderError – the model failed.
     """
-    async for draft in chat_model.answer(question, evidence, term_idf):
-        if draft.text.strip():
-            yield draft
+    try:
+        async for draft in drafts:
+            if isinstance(draft, Usage) or draft.text.strip():
+                yield draft
+    finally:
+        await drafts.aclose()

@@ -11,7 +11,7 @@ Measured: on the sets that adapters/extractive.py names, it stops 0.77 of the qu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from citewell.domain import Candidate, Refusal
+from citewell.domain import AnswerPolicy, Candidate, Refusal
 
 MEANING, WORDS = 0.6, 0.4
 """Weights of the best chunk's cosine and of its share of the question's words, as they were found
@@ -29,6 +29,11 @@ WEAK_EVIDENCE = Refusal(
     "weak_evidence",
     "The documents do not say enough about this. Rephrase the question or add a document about it.",
 )
+UNSUPPORTED = Refusal(
+    "unsupported_answer",
+    "What the model wrote is not borne out by the documents. Rephrase the question, or read the "
+    "sources.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class EvidenceThresholds:
     per_idf: float = 0.022
 
 
-def guard_question(question: str, max_characters: int) -> Refusal | None:
+def guard_question(question: str, max_characters: int, policy: AnswerPolicy) -> Refusal | None:
     """Refuse a question without a word or digit, or longer than ``max_characters``."""
     if len(question) > max_characters:
         return Refusal(
@@ -52,6 +57,7 @@ def guard_question(question: str, max_characters: int) -> Refusal | None:
         )
     if not any(character.isalnum() for character in question):
         return EMPTY_QUESTION
+    del policy
     return None
 
 
@@ -59,13 +65,14 @@ def guard_evidence(
     question: str,
     candidates: Sequence[Candidate],
     term_idf: Mapping[str, float],
+    policy: AnswerPolicy,
     thresholds: EvidenceThresholds = EvidenceThresholds(),
 ) -> Refusal | None:
     """Refuse when nothing was found, or when the best of it is plainly about something else.
 
     Shapes:  candidates with their legs' scores: "dense" a cosine, "lexical" BM25.
     """
-    del question  # the scores have weighed it; a guard by policy will read it
+    del question, policy
     if not candidates:
         return NOTHING_RETRIEVED
     rarest = min(max(term_idf.values(), default=0.0), MAX_IDF)

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from citewell.answer.pipeline import Question
+from citewell.answer.path import Question
 from citewell.api import schemas
 from citewell.api.deps import AnswerIdDep, CleanText, ServicesDep, WorkspaceDep
 from citewell.api.filters import read_scope
@@ -45,7 +45,7 @@ async def search(
 ) -> Response:
     """Find the chunks that fit a query best, by meaning and by words; no answer is written."""
     scope = await read_scope(services, workspace_id, body.collection, body.filters)
-    found = await services.answers.search(Question(workspace_id, body.query, scope, body.limit))
+    found = await services.answers.search(workspace_id, body.query, scope, body.limit)
     _observe(found.timings_ms)
     return _json(
         schemas.SearchReply(
@@ -66,7 +66,7 @@ async def query(
     """Answer a question from the documents, or refuse and say why."""
     question = await _read_question(services, workspace_id, body, q, mode)
     answer = None
-    async for event in services.answers.answer(question):
+    async for event in services.answers.start(question).events():
         if isinstance(event, Finished):
             answer = event.answer
     assert answer is not None, "the pipeline ends with Finished"
@@ -128,7 +128,7 @@ async def _events(
 ) -> AsyncIterator[ServerSentEvent]:
     number = 0
     try:
-        async for event in services.answers.answer(question):
+        async for event in services.answers.start(question).events():
             name, data = await _wire(services, workspace_id, event)
             yield ServerSentEvent(data, event=name, id=str(number))
             number += 1

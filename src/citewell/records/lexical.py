@@ -78,7 +78,7 @@ async def search_lexical(
     space = await resolve_scope(connection, workspace_id, scope)
     terms = await _read_terms(connection, workspace_id, question, space)
     if not terms or not space.chunk_count:
-        return LegResult({}, {term.lexeme: term.idf for term in terms})
+        return LegResult({}, {term.lexeme: term.idf for term in terms}, space.generations)
     values: dict[str, object] = {
         "workspace": workspace_id,
         "question": _query_vector(terms),
@@ -104,7 +104,7 @@ async def search_lexical(
             {**values, "keys": _keys_within_budget(terms, space.chunk_count)},
         )
     scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
-    return LegResult(scores, {term.lexeme: term.idf for term in terms})
+    return LegResult(scores, {term.lexeme: term.idf for term in terms}, space.generations)
 
 
 async def _read_terms(

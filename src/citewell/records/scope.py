@@ -16,7 +16,8 @@ class SearchSpace:
     """A scope resolved against the tables.
 
     ``documents_sql`` is an ``AND document_id IN (…)`` clause with its ``values``, or empty.
-    ``chunk_count`` counts the chunks inside; ``term_base`` those that term frequencies count.
+    ``chunk_count`` counts the chunks inside; ``term_base`` those that term frequencies count;
+    ``generations`` how often each collection has changed.
     """
 
     collection_ids: list[CollectionId]
@@ -24,6 +25,7 @@ class SearchSpace:
     values: Mapping[str, object]
     chunk_count: int
     term_base: int
+    generations: Mapping[str, int]
 
 
 async def resolve_scope(
@@ -33,7 +35,7 @@ async def resolve_scope(
     collections = (
         await connection.execute(
             text(
-                "SELECT id, chunk_count, lexical_chunk_count FROM collections "
+                "SELECT id, chunk_count, lexical_chunk_count, generation FROM collections "
                 "WHERE workspace_id = :workspace "
                 "AND (CAST(:collection AS uuid) IS NULL OR id = :collection)"
             ),
@@ -43,9 +45,10 @@ async def resolve_scope(
     ids = [CollectionId(row.id) for row in collections]
     chunk_count = sum(row.chunk_count for row in collections)
     term_base = max(sum(row.lexical_chunk_count for row in collections), 1)
+    generations = {str(row.id): row.generation for row in collections}
     clauses, values = _document_clauses(scope)
     if not clauses:
-        return SearchSpace(ids, "", {}, chunk_count, term_base)
+        return SearchSpace(ids, "", {}, chunk_count, term_base, generations)
     matching = (
         "FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id "
         "AND v.id = d.active_version_id WHERE d.workspace_id = :workspace AND "
@@ -56,7 +59,12 @@ async def resolve_scope(
         {"workspace": workspace_id, **values},
     )
     return SearchSpace(
-        ids, f" AND document_id IN (SELECT d.id {matching})", values, chunk_count or 0, term_base
+        ids,
+        f" AND document_id IN (SELECT d.id {matching})",
+        values,
+        chunk_count or 0,
+        term_base,
+        generations,
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -81,6 +82,7 @@ workspaces = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     _created(),
+    _json("policy"),
 )
 
 collections = Table(
@@ -93,6 +95,7 @@ collections = Table(
     Column("lexical_chunk_count", BigInteger, nullable=False, server_default="0"),
     Column("lexical_pending", BigInteger, nullable=False, server_default="0"),
     _created(),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "name"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
@@ -248,6 +251,7 @@ jobs = Table(
     Column("open_parts", Integer, nullable=False, server_default="0"),
     Column("failed_parts", Integer, nullable=False, server_default="0"),
     Column("password", Text),
+    _json("payload"),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     _belongs_to("jobs", "parent_id"),
@@ -278,6 +282,9 @@ answers = Table(
     Column("document_ids", ARRAY(Uuid), nullable=False),
     _json("result"),
     _created(),
+    Column("session_id", Uuid),
+    Column("status", Text, nullable=False, server_default="complete"),
+    _json("manifest"),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_answers_created", "created_at"),
@@ -394,4 +401,51 @@ workers = Table(
     Column("concurrency", Integer, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("title", Text),
+    _created(),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("turn_token", Uuid),
+    Column("turn_until", DateTime(timezone=True)),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_sessions_updated", "workspace_id", "updated_at", "id"),
+    Index("ix_sessions_expires", "expires_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _workspace(),
+    Column("session_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("answer_id", Uuid),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "session_id", "ordinal"),
+    _belongs_to("sessions", "session_id"),
+    Index("ix_messages_answer", "workspace_id", "answer_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _workspace(),
+    Column("answer_id", Uuid, nullable=False),
+    Column("rating", SmallInteger, nullable=False),
+    Column("comment", Text),
+    Column("question", Text, nullable=False),
+    _created(),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "answer_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_feedback_created", "workspace_id", "created_at", "answer_id"),
 )

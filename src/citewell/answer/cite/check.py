@@ -7,21 +7,23 @@ text is exactly there. What does not pass is dropped.
 from collections.abc import Sequence
 
 from citewell.domain import AnswerSentence, Candidate, ChunkId, Citation, DraftSentence, Quote
+from citewell.ports import Embedder
 
 
 class Citer:
     """Numbers one answer's sources: [§2.3.1] where the section has a number, else [1], [2]."""
 
-    def __init__(self, evidence: Sequence[Candidate]) -> None:
+    def __init__(self, evidence: Sequence[Candidate], embedder: Embedder) -> None:
         self._evidence = evidence
+        self._embedder = embedder
         self._numbers: dict[ChunkId, int] = {}
 
-    def cite(self, draft: DraftSentence) -> AnswerSentence | None:
-        """Return the sentence with its citations, or None when it does not check."""
+    async def cite(self, draft: DraftSentence) -> AnswerSentence:
+        """Return the sentence with its citations, and the codes of what does not check."""
         if not draft.quotes or not all(self._is_inside(quote) for quote in draft.quotes):
-            return None
+            return AnswerSentence(draft.text, (), ("no_source",))
         if not _is_made_of(draft.text, [self._quoted(quote) for quote in draft.quotes]):
-            return None
+            return AnswerSentence(draft.text, (), ("altered_quote",))
         citations = tuple(self._citation(quote) for quote in draft.quotes)
         markers = " ".join(dict.fromkeys(citation.marker for citation in citations))
         return AnswerSentence(f"{draft.text.strip()} {markers}", citations)

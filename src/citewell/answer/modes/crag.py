@@ -1,0 +1,5 @@
+"""The mode ``crag``."""
+
+from citewell.answer.path import Mode
+
+CRAG = Mode("crag")

@@ -1,0 +1,5 @@
+"""The mode ``structured``."""
+
+from citewell.answer.path import Mode
+
+STRUCTURED = Mode("structured")

@@ -1,0 +1,53 @@
+"""What Citewell needs from technology: each Protocol has at least two real or possible makers."""
+
+from citewell.ports.egress import (
+    Egress,
+    RemoteReply,
+)
+from citewell.ports.files import (
+    BlobStore,
+    Parser,
+)
+from citewell.ports.jobs import (
+    Diagnostics,
+    Queue,
+    TaskState,
+    Workflow,
+    task_name,
+)
+from citewell.ports.models import (
+    ChatModel,
+    Embedder,
+    LanguageModel,
+    ModelCall,
+    Purpose,
+    Reranker,
+    Vectors,
+    WritingTask,
+)
+from citewell.ports.retrieval import (
+    ChunkIndex,
+    VectorStore,
+)
+
+__all__ = [
+    "BlobStore",
+    "ChatModel",
+    "ChunkIndex",
+    "Diagnostics",
+    "Egress",
+    "Embedder",
+    "LanguageModel",
+    "ModelCall",
+    "Parser",
+    "Purpose",
+    "Queue",
+    "RemoteReply",
+    "Reranker",
+    "TaskState",
+    "VectorStore",
+    "Vectors",
+    "Workflow",
+    "WritingTask",
+    "task_name",
+]

@@ -33,7 +33,7 @@ async def test_the_next_ones_do_not_wait_for_a_recount(
         held = await claim(database, A, added.job_id)
         assert held is not None
         made = publication(held.document_id, held.version_id, [name])
-        submitted.append(asyncio.create_task(group.submit(Finished(held, made, {}))))
+        submitted.append(asyncio.create_task(group.submit(Finished(held, made, dict))))
         async with asyncio.timeout(5):
             await recounting.wait()
             while await value(database, "SELECT count(*) FROM jobs WHERE status <> 'done'"):

@@ -122,7 +122,7 @@ async def lock_documents(
             "SELECT 1 FROM documents WHERE workspace_id = :workspace AND id IN ("
             "SELECT document_id FROM versions WHERE workspace_id = :workspace "
             'AND id = ANY(CAST(:versions AS uuid[]))) ORDER BY collection_id, source COLLATE "C" '
-            "FOR UPDATE"
+            "FOR NO KEY UPDATE"
         ),
         values,
     )

@@ -116,9 +116,8 @@ async def test_an_answer_never_outlives_its_document(database: Database) -> None
 
     async with database.transaction(A) as connection:
         await remove_document(connection, A, made.document_id)
-        answering = asyncio.create_task(answer())
-        await asyncio.sleep(0.2)
-    await answering
+        async with asyncio.timeout(2):
+            await answer()
     assert await value(database, "SELECT count(*) FROM answers") == 0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from citewell.domain import JobId, ParsedPart
 from citewell.errors import Conflict, LeaseLost
@@ -261,6 +262,21 @@ async def test_ending_the_document_ends_its_parts(database: Database, end: str) 
         assert (await get_job(connection, A, held.job_id)).status == "cancelled"
     if end == "delete":
         assert await staged_rows(database) == 0
+
+
+async def test_work_on_whole_books_has_no_time_limit(database: Database) -> None:
+    await add_document(database, A, "short.txt", ["one"])
+    short = await held_job(database, "short.txt", b"two")
+    book = await held_job(database)
+    await stage(database, book)
+    limit = text("SHOW statement_timeout")
+    async with database.transaction(A) as connection:
+        await fan_out(connection, book, MODEL)
+        assert await connection.scalar(limit) == "0"
+    made = publication(short.document_id, short.version_id, ["two"])
+    async with database.transaction(A) as connection:
+        await publish(connection, A, [made], KEPT)
+        assert await connection.scalar(limit) == "0"
 
 
 async def test_one_part_alone_cannot_be_cancelled(database: Database) -> None:

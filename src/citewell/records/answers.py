@@ -21,7 +21,8 @@ async def add_answer(
 ) -> None:
     """Store one answer as it was sent, unless a document in it was deleted meanwhile.
 
-    Holds:   a document that is just being deleted is waited for: no answer outlives it.
+    Holds:   a document that is locked against others' keys is just being deleted; no answer
+             outlives it, and none waits for it.
     """
     await connection.execute(text("SET LOCAL synchronous_commit = off"))
     await connection.execute(
@@ -30,7 +31,7 @@ async def add_answer(
             "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
             "CAST(:result AS jsonb) WHERE (SELECT count(*) FROM (SELECT 1 FROM documents "
             "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[])) "
-            'ORDER BY collection_id, source COLLATE "C" FOR KEY SHARE) AS kept) '
+            "FOR KEY SHARE SKIP LOCKED) AS kept) "
             "= cardinality(CAST(:documents AS uuid[]))"
         ),
         {

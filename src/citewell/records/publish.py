@@ -148,6 +148,8 @@ async def remove_chunks(
     """Remove the chunks that these documents have now."""
     documents = [place.document_id for place in places if place.chunk_count]
     if documents:
+        # They may be a book's, whatever replaces them.
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(
             text(
                 "DELETE FROM chunks WHERE workspace_id = :workspace "

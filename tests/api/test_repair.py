@@ -4,8 +4,9 @@ import pytest
 
 from api.stage import EXAMPLES, Api
 from citewell.adapters.local_blobs import LocalBlobStore
+from citewell.records.invariants import INVARIANTS
 from citewell.records.repair import repair
-from citewell.records.verify import INVARIANTS, QUOTED, verify
+from citewell.records.verify import QUOTED, verify
 from records.rows import value
 from records.test_verify import SABOTAGE
 

@@ -11,6 +11,7 @@ from citewell.domain import JobId, VersionId
 from citewell.errors import Conflict, NotFound
 from citewell.records.collections import add_collection, remove_collection
 from citewell.records.documents import remove_document
+from citewell.records.invariants import CLEAR_STAGED
 from citewell.records.jobs import cancel_job, get_job, retry_job
 from citewell.records.leases import (
     claim_jobs,
@@ -23,7 +24,6 @@ from citewell.records.leases import (
 from citewell.records.publish import lock_documents, publish
 from citewell.records.session import Connection, Database
 from citewell.records.uploads import add_reindex
-from citewell.records.verify import CLEAR_STAGED
 from records.rows import KEPT, A, claim, publication, upload, value
 from records.test_staging import TEXTS, embed, finish, held_job, spread, stage
 

@@ -1,5 +1,6 @@
 """A round of reconciling puts right what crashes left behind."""
 
+import asyncio
 import io
 import os
 import time
@@ -74,6 +75,25 @@ async def test_a_lost_workers_job_is_back_in_the_queue_after_one_round(
     await reconciler.run()
     assert await value(database, "SELECT status FROM jobs") == "queued"
     assert await queue.count_waiting() == 1
+
+
+async def test_lost_jobs_do_not_wait_for_the_removal_of_old_rows(
+    database: Database, reconciler: Reconciler
+) -> None:
+    added = await upload(database, A, "a.txt")
+    assert await claim(database, A, added.job_id)
+    await value(database, "UPDATE jobs SET lease_until = now() - interval '1 second'")
+    async with database.transaction(A) as connection:
+        await add_answer(connection, A, AnswerId(UUID(int=1)), "old?", True, [], {})
+    await value(database, "UPDATE answers SET created_at = now() - interval '31 days'")
+    async with database.transaction(A) as connection:
+        await connection.execute(text("SELECT 1 FROM answers FOR UPDATE"))
+        round_ = asyncio.create_task(reconciler.run())
+        async with asyncio.timeout(5):
+            while await value(database, "SELECT status FROM jobs") != "queued":
+                pass
+    await round_
+    assert await value(database, "SELECT count(*) FROM answers") == 0
 
 
 async def test_an_absent_broker_stops_nothing_else(

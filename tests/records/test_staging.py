@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from citewell.domain import JobId, ParsedPart
-from citewell.errors import LeaseLost
+from citewell.errors import Conflict, LeaseLost
 from citewell.records.documents import remove_document
 from citewell.records.jobs import JobFilter, cancel_job, get_job, list_jobs, retry_job
 from citewell.records.leases import Claim, fail_job, forget_workers, requeue_expired
@@ -261,6 +262,32 @@ async def test_ending_the_document_ends_its_parts(database: Database, end: str) 
         assert (await get_job(connection, A, held.job_id)).status == "cancelled"
     if end == "delete":
         assert await staged_rows(database) == 0
+
+
+async def test_work_on_whole_books_has_no_time_limit(database: Database) -> None:
+    await add_document(database, A, "short.txt", ["one"])
+    short = await held_job(database, "short.txt", b"two")
+    book = await held_job(database)
+    await stage(database, book)
+    limit = text("SHOW statement_timeout")
+    async with database.transaction(A) as connection:
+        await fan_out(connection, book, MODEL)
+        assert await connection.scalar(limit) == "0"
+    made = publication(short.document_id, short.version_id, ["two"])
+    async with database.transaction(A) as connection:
+        await publish(connection, A, [made], KEPT)
+        assert await connection.scalar(limit) == "0"
+
+
+async def test_one_part_alone_cannot_be_cancelled(database: Database) -> None:
+    held = await held_job(database)
+    await stage(database, held)
+    first, *_ = await spread(database, held)
+    with pytest.raises(Conflict, match=str(held.job_id)):
+        async with database.transaction(A) as connection:
+            await cancel_job(connection, A, first)
+    open_jobs = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
+    assert await value(database, open_jobs) == 4
 
 
 async def test_a_zombie_stages_nothing(database: Database) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.records.documents import remove_document
+from citewell.records.invariants import INVARIANTS
 from citewell.records.leases import fail_job
 from citewell.records.session import Database
-from citewell.records.verify import INVARIANTS, QUOTED, verify
+from citewell.records.verify import QUOTED, verify
 from records.rows import A, add_document, add_workspace, claim, upload, value
 
 SABOTAGE = {

@@ -21,6 +21,7 @@ from citewell.records.deliveries import (
     claim_deliveries,
     remove_old_deliveries,
 )
+from citewell.records.jobs import cancel_job
 from citewell.records.leases import fail_job, finish_jobs
 from citewell.records.session import Database
 from citewell.records.webhook_sender import WebhookSender
@@ -34,6 +35,7 @@ from citewell.records.webhooks import (
     remove_webhook,
 )
 from records.rows import A, add_document, add_workspace, claim, upload, value
+from records.test_locks import waits
 
 WAY_OUT = CheckedEgress(enabled=True, allow_private=True)
 NOTHING = b""
@@ -151,6 +153,24 @@ async def test_what_a_failed_job_said_is_not_told_once_it_is_tried_again(
     data = json.loads(request.body)["data"]
     assert (data["status"], data["reason"], data["message"]) == ("failed", None, None)
     assert data["job_id"] == str(added.job_id)
+
+
+async def test_a_job_ends_while_a_webhook_is_removed(database: Database) -> None:
+    await hook(database, "https://hooks.example/kept")
+    gone = await hook(database, "https://hooks.example/gone")
+    added = await upload(database, A, "a.txt")
+
+    async def cancel() -> None:
+        async with database.transaction(A) as other:
+            await cancel_job(other, A, added.job_id)
+
+    async with database.transaction(A) as connection:
+        await remove_webhook(connection, A, gone)
+        cancelling = asyncio.create_task(cancel())
+        await waits(database)
+    await cancelling
+    assert await value(database, "SELECT status FROM jobs") == "cancelled"
+    assert await value(database, "SELECT count(*) FROM webhook_deliveries") == 1
 
 
 async def test_a_job_that_does_not_end_after_all_tells_nothing(database: Database) -> None:

@@ -52,3 +52,33 @@ async def test_an_item_whose_submitter_left_is_not_worked_on() -> None:
     assert await first == 2
     assert await grouped.submit(3) == 6
     assert work.groups == [[1], [3]]
+
+
+async def test_work_that_is_cancelled_leaves_nobody_waiting() -> None:
+    begun = asyncio.Event()
+
+    async def work(items: Sequence[int]) -> list[int]:
+        begun.set()
+        if 1 in items:
+            await asyncio.sleep(60)
+        return list(items)
+
+    grouped = Grouped(work, most=1)
+    submitted = [asyncio.create_task(grouped.submit(n)) for n in (1, 2)]
+    await begun.wait()
+    assert grouped._running is not None
+    grouped._running.cancel()
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*submitted, return_exceptions=True)
+    assert [type(end) for end in ended] == [asyncio.CancelledError] * 2
+    assert await grouped.submit(3) == 3
+
+
+async def test_answers_that_are_too_few_leave_nobody_waiting() -> None:
+    async def work(items: Sequence[int]) -> list[int]:
+        return [*items][1:]
+
+    grouped = Grouped(work, most=8)
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*(grouped.submit(n) for n in (1, 2)), return_exceptions=True)
+    assert all(isinstance(end, ValueError) for end in ended)

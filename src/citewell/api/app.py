@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
+from starlette.formparsers import MultiPartParser
 
 from citewell import __version__
 from citewell.api import (
@@ -26,6 +27,8 @@ from citewell.settings import Settings
 from citewell.wiring import open_services
 
 STOP_SECONDS = 1.0
+SPOOL_BYTES = 64 * 1024
+"""What of each uploaded file is held in memory: a request may have a thousand of them."""
 DESCRIPTION = """
 Answers from your documents, with the exact span behind every sentence.
 
@@ -78,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    MultiPartParser.spool_max_size = SPOOL_BYTES
     # /docs from files of the package: FastAPI's own page loads its scripts from the network.
     patch_fastapi(app)
     for resource in (

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from citewell.domain import JobId, WorkspaceId
-from citewell.errors import Unavailable
+from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.idempotency import KeptReply, keep_reply, take_key
 from citewell.records.jobs import mark_sent
 from citewell.records.reindex import list_unsent_parts
@@ -112,7 +112,7 @@ async def send_jobs(services: Services, workspace_id: WorkspaceId, jobs: Sequenc
             await services.queue.send("ingest", [(workspace_id, job) for job in batch])
             async with services.database.transaction(workspace_id) as connection:
                 await mark_sent(connection, workspace_id, batch)
-    except Unavailable as error:
+    except (Unavailable, InsufficientStorage) as error:
         log.warning("jobs are sent later", count=len(jobs), why=error.message)
         return False
     return True
@@ -125,7 +125,7 @@ async def send_parts(services: Services, workspace_id: WorkspaceId, group: JobId
         try:
             async with services.database.transaction(workspace_id) as connection:
                 parts = await list_unsent_parts(connection, workspace_id, group, last, SEND_AT_ONCE)
-        except Unavailable as error:
+        except (Unavailable, InsufficientStorage) as error:
             log.warning("jobs are sent later", group=str(group), why=error.message)
             return
         if not parts:

@@ -1,5 +1,6 @@
 """The API's listening socket and its HTTP server."""
 
+import resource
 import socket
 import threading
 from types import FrameType
@@ -10,6 +11,8 @@ from citewell.errors import AccessError, Conflict
 from citewell.settings import Settings
 
 API_STOP_SECONDS = 2
+OPEN_FILES = 16_384
+"""Open files that the API may need: each file of an upload, and each connection, is one."""
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -57,8 +60,17 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def allow_open_files() -> None:
+    """Raise this process's limit of open files as far as it may and needs to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def make_server(settings: Settings) -> Server:
     """Make the HTTP server for the API; our middleware writes the access log."""
+    allow_open_files()
     from citewell.api.app import create_app  # noqa: PLC0415 - loading FastAPI overlaps the servers' start
 
     config = uvicorn.Config(

@@ -103,7 +103,7 @@ class _Supervisor(threading.Thread):
         heard = time.monotonic() + WORKER_START_SECONDS
         while process.poll() is None and not self._stopping.wait(0.1):
             if _read_all(pulse):
-                heard = max(heard, time.monotonic())
+                heard = time.monotonic()
             elif time.monotonic() - heard > self._silent_after_seconds:
                 log.warning("a worker answers no more and is replaced", pid=process.pid)
                 os.killpg(process.pid, signal.SIGKILL)

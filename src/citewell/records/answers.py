@@ -19,14 +19,19 @@ async def add_answer(
     document_ids: Sequence[DocumentId],
     result: Json,
 ) -> None:
-    """Store one answer as it was sent, unless a document in it was deleted meanwhile."""
+    """Store one answer as it was sent, unless a document in it was deleted meanwhile.
+
+    Holds:   a document that is locked against others' keys is just being deleted; no answer
+             outlives it, and none waits for it.
+    """
     await connection.execute(text("SET LOCAL synchronous_commit = off"))
     await connection.execute(
         text(
             "INSERT INTO answers (workspace_id, id, question, refused, document_ids, result) "
             "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
-            "CAST(:result AS jsonb) WHERE (SELECT count(*) FROM documents "
-            "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[]))) "
+            "CAST(:result AS jsonb) WHERE (SELECT count(*) FROM (SELECT 1 FROM documents "
+            "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[])) "
+            "FOR KEY SHARE SKIP LOCKED) AS kept) "
             "= cardinality(CAST(:documents AS uuid[]))"
         ),
         {

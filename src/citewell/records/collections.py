@@ -32,8 +32,12 @@ async def get_collection_id(
 ) -> CollectionId:
     """Return a collection's id, its row locked against removal or against everything.
 
+    Holds:   who locks it against removal, and documents after it, takes turns with its removal,
+             which locks documents before it.
     Raises:  NotFound – the workspace has no collection of that name.
     """
+    if lock == "FOR KEY SHARE":
+        await _take_turn(connection, workspace_id, name, "_shared")
     found = await connection.scalar(
         text(f"SELECT id FROM collections WHERE workspace_id = :workspace AND name = :name {lock}"),
         {"workspace": workspace_id, "name": name},
@@ -93,6 +97,7 @@ async def remove_collection(
     if name == DEFAULT_COLLECTION:
         raise Conflict("The default collection stays. Delete its documents one by one instead.")
     await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    await _take_turn(connection, workspace_id, name)
     collection_id = await get_collection_id(connection, workspace_id, name)
     values: dict[str, object] = {"workspace": workspace_id, "collection": collection_id}
     # Parts, jobs, documents and then the collection, as those lock them that publish. What came
@@ -145,6 +150,15 @@ async def remove_collection(
         values,
     )
     return removed
+
+
+async def _take_turn(
+    connection: AsyncConnection, workspace_id: WorkspaceId, name: str, mode: str = ""
+) -> None:
+    await connection.execute(
+        text(f"SELECT pg_advisory_xact_lock{mode}(hashtextextended(:collection, 3))"),
+        {"collection": f"{workspace_id}/{name}"},
+    )
 
 
 async def _lock_documents(connection: AsyncConnection, values: Mapping[str, object]) -> None:

@@ -234,8 +234,14 @@ async def cancel_job(
 ) -> JobRow:
     """End a job that is still open, and its open parts; a worker that runs it cannot publish.
 
-    Raises:  NotFound – no such job.  Conflict – it has ended already.
+    Raises:  NotFound – no such job.  Conflict – it has ended already, or is a large file's part.
     """
+    row = await get_job(connection, workspace_id, job_id)
+    if row.task == "embed":
+        raise Conflict(
+            "This job is a part of a large file, which needs all of its parts. Cancel the whole "
+            f"with POST /jobs/{row.parent_id}/cancel."
+        )
     values = {"workspace": workspace_id, "job": job_id, "open": list(OPEN)}
     # Parts before their parent, as ending parts lock them.
     await connection.execute(

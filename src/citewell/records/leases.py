@@ -190,15 +190,23 @@ async def finish_jobs(
     workspace_id: WorkspaceId,
     progress: Mapping[JobId, Json],
 ) -> None:
-    """End jobs that ``hold_jobs`` locked in this transaction as done."""
+    """End jobs that ``hold_jobs`` locked in this transaction as done.
+
+    Holds:   those that wait for them are locked by their ids first: a trigger counts them down in
+             the order of their parts, which is another one in each transaction.
+    """
     await connection.execute(
         text(
+            "WITH parents AS MATERIALIZED (SELECT id FROM jobs WHERE workspace_id = :workspace "
+            "AND id IN (SELECT parent_id FROM jobs WHERE workspace_id = :workspace "
+            "AND id = ANY(CAST(:jobs AS uuid[]))) ORDER BY id FOR NO KEY UPDATE) "
             "UPDATE jobs j SET status = 'done', finished_at = now(), lease_token = NULL, "
             "lease_until = NULL, password = NULL, "
             "progress = j.progress || CAST(p.progress AS jsonb) || jsonb_build_object('seconds', "
             "coalesce(j.progress -> 'seconds', '{}') "
             "|| coalesce(CAST(p.progress AS jsonb) -> 'seconds', '{}')) "
-            "FROM unnest(CAST(:jobs AS uuid[]), CAST(:progress AS text[])) AS p (id, progress) "
+            "FROM unnest(CAST(:jobs AS uuid[]), CAST(:progress AS text[])) AS p (id, progress), "
+            "(SELECT count(*) FROM parents) AS locked "
             "WHERE j.workspace_id = :workspace AND j.id = p.id"
         ),
         {

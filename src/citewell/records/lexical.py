@@ -172,12 +172,15 @@ async def refresh_lexemes(
     )
     if not locked:
         return
+    # A large collection takes its time; locked, it is not removed between its terms and its row.
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
     seen = (
         await connection.execute(
             text(
                 "SELECT lexical_pending, (SELECT count(*) FROM chunk_terms t "
                 "WHERE t.workspace_id = :workspace AND t.collection_id = :collection) AS chunks "
-                "FROM collections WHERE workspace_id = :workspace AND id = :collection"
+                "FROM collections WHERE workspace_id = :workspace AND id = :collection "
+                "FOR KEY SHARE"
             ),
             values,
         )

@@ -122,7 +122,7 @@ async def lock_documents(
             "SELECT 1 FROM documents WHERE workspace_id = :workspace AND id IN ("
             "SELECT document_id FROM versions WHERE workspace_id = :workspace "
             'AND id = ANY(CAST(:versions AS uuid[]))) ORDER BY collection_id, source COLLATE "C" '
-            "FOR UPDATE"
+            "FOR NO KEY UPDATE"
         ),
         values,
     )
@@ -148,6 +148,8 @@ async def remove_chunks(
     """Remove the chunks that these documents have now."""
     documents = [place.document_id for place in places if place.chunk_count]
     if documents:
+        # They may be a book's, whatever replaces them.
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(
             text(
                 "DELETE FROM chunks WHERE workspace_id = :workspace "

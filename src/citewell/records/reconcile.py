@@ -50,6 +50,7 @@ class Reconciler:
         if not await self._requeue():
             return
         await self._send_waiting()
+        await self._remove_old()
         await self._refresh_statistics()
         await ensure_vector_index(self.database, self.exact_below_chunks)
         await self._remove_orphans()
@@ -73,8 +74,6 @@ class Reconciler:
                 return False
             if lost := await requeue_expired(connection, self.max_attempts):
                 log.warning("jobs of lost workers were queued again", count=lost)
-            await remove_old_answers(connection, self.keep_answers_days)
-            await remove_old_keys(connection)
             for status, count in (await count_open_jobs(connection)).items():
                 OPEN_JOBS.labels(status).set(count)
         return True
@@ -102,6 +101,12 @@ class Reconciler:
         for workspace_id, job_ids in by_workspace.items():
             async with self.database.transaction(workspace_id) as connection:
                 await mark_sent(connection, workspace_id, job_ids)
+
+    async def _remove_old(self) -> None:
+        async with self.database.system_transaction() as connection:
+            await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            await remove_old_answers(connection, self.keep_answers_days)
+            await remove_old_keys(connection)
 
     async def _refresh_statistics(self) -> None:
         async with self.database.system_transaction() as connection:

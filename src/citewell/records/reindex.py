@@ -33,7 +33,8 @@ async def reindex_collection(
     await connection.execute(
         text(
             "SELECT count(*) FROM (SELECT 1 FROM documents WHERE workspace_id = :workspace "
-            'AND collection_id = :collection ORDER BY source COLLATE "C" FOR UPDATE) AS locked'
+            'AND collection_id = :collection ORDER BY source COLLATE "C" FOR NO KEY UPDATE) '
+            "AS locked"
         ),
         values,
     )

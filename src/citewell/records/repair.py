@@ -9,10 +9,11 @@ from citewell.errors import NotFound
 from citewell.ports import BlobStore
 from citewell.records.audit import add_audit
 from citewell.records.blobs import remove_unused_blobs
+from citewell.records.invariants import INVARIANTS
 from citewell.records.session import Database
 from citewell.records.statements import text
 from citewell.records.uploads import add_reindex
-from citewell.records.verify import INVARIANTS, Check
+from citewell.records.verify import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ async def repair(database: Database, blobs: BlobStore, checks: Sequence[Check]) 
         if check.cure == "statement":
             async with database.system_transaction() as connection:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
-                await connection.execute(text(INVARIANTS[check.invariant].statement))
+                invariant = INVARIANTS[check.invariant]
+                if invariant.lock:
+                    await connection.execute(text(invariant.lock))
+                await connection.execute(text(invariant.statement))
             what = "The rows were put right."
         elif check.cure == "files":
             await remove_unused_blobs(database, blobs, [str(row[0]) for row in check.found])

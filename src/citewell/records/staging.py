@@ -118,6 +118,8 @@ async def fan_out(
     Raises:  LeaseLost – another worker holds the job.
     """
     await hold_job(connection, claim)
+    # A book's chunks take their time; the held job keeps its place meanwhile.
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
     values: dict[str, object] = {
         "workspace": claim.workspace_id,
         "version": claim.version_id,

@@ -113,7 +113,10 @@ async def add_reindex(
     Raises:  NotFound – no such document.
     """
     locked = await connection.scalar(
-        text("SELECT id FROM documents WHERE workspace_id = :workspace AND id = :id FOR UPDATE"),
+        text(
+            "SELECT id FROM documents WHERE workspace_id = :workspace AND id = :id "
+            "FOR NO KEY UPDATE"
+        ),
         {"workspace": workspace_id, "id": document_id},
     )
     latest = (await _latest_versions(connection, workspace_id, [document_id])).get(document_id)

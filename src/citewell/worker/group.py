@@ -12,7 +12,8 @@ class Grouped(Generic[T, R]):
     """Collects items and gives them to ``work`` together; a single item never waits for others.
 
     Holds:   one call of ``work`` at a time. When a group fails, its items are tried one by one, so
-             that one bad item does not spoil the others.
+             that one bad item does not spoil the others. When the work is cancelled, so is all that
+             waits for it.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], most: int) -> None:
@@ -30,6 +31,7 @@ class Grouped(Generic[T, R]):
         return await future
 
     async def _run(self) -> None:
+        group: list[tuple[T, asyncio.Future[R]]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
@@ -38,6 +40,9 @@ class Grouped(Generic[T, R]):
                         await self._settle([single], last=True)
         finally:
             self._running = None
+            for _, future in (*group, *self._waiting):
+                future.cancel()
+            self._waiting = []
 
     async def _settle(self, group: list[tuple[T, asyncio.Future[R]]], *, last: bool) -> bool:
         """Work on the items whose submitters still wait; return whether they have their answers."""
@@ -46,6 +51,7 @@ class Grouped(Generic[T, R]):
             return True
         try:
             results = await self._work([item for item, _ in wanted])
+            answers = list(zip(wanted, results, strict=True))
         except Exception as error:  # noqa: BLE001 - a door: it is raised again where the item came from
             if not last:
                 return False
@@ -53,7 +59,7 @@ class Grouped(Generic[T, R]):
                 if not future.done():
                     future.set_exception(error)
             return True
-        for (_, future), result in zip(wanted, results, strict=True):
+        for (_, future), result in answers:
             if not future.done():
                 future.set_result(result)
         return True

@@ -31,6 +31,7 @@ class _Held:
     lose: Callable[[], None]
     progress: Json = field(default_factory=dict[str, object])
     told: bool = True
+    ending: bool = False
     renewed: float = field(default_factory=monotonic)
 
 
@@ -62,10 +63,20 @@ class JobHolder:
         if held := self._held.get(claim):
             held.progress, held.told = progress, False
 
-    def let_go(self, claim: Claim) -> Json:
-        """Stop renewing a claim; return what was told of it last."""
-        held = self._held.pop(claim, None)
-        return held.progress if held else {}
+    def last_word(self, claim: Claim) -> Json:
+        """Return what was told of a claim last, for the transaction that ends its job.
+
+        Holds:   its lease is renewed until that has its turn; that it then ends is no loss.
+        """
+        held = self._held.get(claim)
+        if held is None:
+            return {}
+        held.told = held.ending = True
+        return held.progress
+
+    def let_go(self, claim: Claim) -> None:
+        """Stop renewing a claim."""
+        self._held.pop(claim, None)
 
     async def beat_for_ever(self) -> None:
         """Renew leases and write progress, for all jobs of a workspace in one statement."""
@@ -94,7 +105,7 @@ class JobHolder:
                 held = self._held.get(claim)
                 if held is None:
                     continue
-                if claim.job_id in alive:
+                if claim.job_id in alive or held.ending:
                     held.renewed, held.told = now, held.progress is said
                 else:
                     held.lose()

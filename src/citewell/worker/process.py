@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -63,6 +63,7 @@ class Worker:
         self._turns = asyncio.Semaphore(settings.jobs.concurrency)
         self._running: set[JobRun] = set()
         self._told = 0
+        self._messages = 0
         self._handing_back = False
         self._thread = threading.Thread(target=self._run, name="services", daemon=True)
 
@@ -76,12 +77,14 @@ class Worker:
 
     def stop(self) -> None:
         """Close the services; jobs that still run lose their lease and are tried again."""
-        self._loop.call_soon_threadsafe(self._closing.set)
+        with suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(timeout=STOP_SECONDS)
 
     def hand_back(self) -> None:
         """Stop working at once: every running job is queued again for another worker."""
-        self._loop.call_soon_threadsafe(self._hand_back)
+        with suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._hand_back)
 
     def do(self, task: Task, workspace_id: WorkspaceId, job_ids: Sequence[JobId]) -> None:
         """Run the task of each job to its end; the calling thread waits for all of them."""
@@ -118,6 +121,16 @@ class Worker:
                 os.kill(os.getpid(), signal.SIGTERM)
             else:
                 self._opened.set_exception(error)
+        finally:
+            self._end_tasks()
+
+    def _end_tasks(self) -> None:
+        """Cancel what still runs, and close the loop: its callers' threads must not wait for it."""
+        if tasks := asyncio.all_tasks(self._loop):
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS))
+        self._loop.close()
 
     async def _serve(self) -> None:
         settings = self._settings
@@ -162,7 +175,7 @@ class Worker:
 
     async def _is_deaf(self, told: int, queue: Queue) -> bool:
         """Say whether messages wait for an idle process; a silent broker leaves that unknown."""
-        if told != self._told or self._running:
+        if told != self._told or self._messages or self._running:
             return False
         try:
             return await queue.count_waiting(self._queues) > 0
@@ -173,12 +186,16 @@ class Worker:
         self, task: Task, workspace_id: WorkspaceId, job_ids: Sequence[JobId]
     ) -> None:
         self._told += 1
+        self._messages += 1
 
         async def do(job_id: JobId) -> None:
             async with self._turns:
                 await self._do(task, workspace_id, job_id)
 
-        await asyncio.gather(*map(do, job_ids))
+        try:
+            await asyncio.gather(*map(do, job_ids))
+        finally:
+            self._messages -= 1
 
     async def _do(self, task: Task, workspace_id: WorkspaceId, job_id: JobId) -> None:
         workshop = self._opened.result()

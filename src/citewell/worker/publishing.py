@@ -45,8 +45,7 @@ class PublicationGroup:
     async def submit(self, finished: Finished) -> None:
         """Publish one document and end its job.
 
-        Holds:   the next documents are published while the first one's submitter clears up: they
-                 wait without a heartbeat.
+        Holds:   the next documents are published while the first one's submitter clears up.
         Raises:  LeaseLost – the job is another worker's, or the document is gone.
         """
         published, outcome = await self._group.submit(finished)

@@ -106,6 +106,7 @@ class JobRun:
             await self._tell({"stage": "embed", "done": count, "total": len(chunks)})
 
         vectors = await embed(chunks, services.embedder, embedded)
+        self._last_word()
         async with services.database.transaction(claim.workspace_id) as connection:
             last = await finish_part(
                 connection,
@@ -133,8 +134,8 @@ class JobRun:
         self._workshop.holder.tell(self._claim, {**progress, "seconds": dict(self._seconds)})
 
     def _last_word(self) -> Callable[[], Json]:
-        """Keep the heartbeat out of the last transaction's way; return what is written in it."""
-        said = self._workshop.holder.let_go(self._claim)
+        """Expect the job's end; return what is written in the transaction that ends it."""
+        said = self._workshop.holder.last_word(self._claim)
 
         def word() -> Json:
             self._count_stage()

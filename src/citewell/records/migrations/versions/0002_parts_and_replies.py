@@ -183,9 +183,10 @@ BEGIN
             finished_at = CASE WHEN open_parts = 1 THEN now() END
         WHERE workspace_id = NEW.workspace_id AND id = NEW.parent_id AND status = 'running';
     END IF;
+    -- Locked here, since one that is being removed would fail the foreign key, and the job with it.
     INSERT INTO webhook_deliveries (workspace_id, id, webhook_id, job_id, event)
     SELECT NEW.workspace_id, gen_random_uuid(), id, NEW.id, 'job.' || NEW.status
-    FROM webhooks WHERE workspace_id = NEW.workspace_id;
+    FROM webhooks WHERE workspace_id = NEW.workspace_id FOR KEY SHARE;
     RETURN NULL;
 END $$;
 CREATE TRIGGER job_ended AFTER UPDATE OF status ON jobs FOR EACH ROW

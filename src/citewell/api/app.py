@@ -17,6 +17,7 @@ from citewell.api import (
     pipeline,
     query,
     reindex,
+    replay,
     tasks,
     webhooks,
 )
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
+        replay,
         health,
     ):
         app.include_router(resource.router)

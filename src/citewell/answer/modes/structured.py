@@ -25,8 +25,13 @@ MOST_OUTPUT_TOKENS = 1024
 MOST_REASONING_CHARACTERS = 600
 _LINK = re.compile(r"\S*(?:https?:|www\.)\S*", re.IGNORECASE)
 
-STEEPNESS, MIDDLE = 10.0, 0.5
-"""Confidence = 1 / (1 + e^(−10 · (strength − 0.5)))."""
+STEEPNESS, MIDDLE = 5.8, 0.58
+"""Confidence = 1 / (1 + e^(−5.8 · (strength − 0.58))), by the strongest chunk that is cited.
+
+A logistic regression on 1,285 quoted answers of the mode standard (MiniLM, six chunks), 64 % of
+them right: to questions of SQuAD2 (300 of them made to look answerable), SciFact, Anthropic's
+documents, and 600 from another set. Fitted on a half, it is off by 0.04 on average on the other.
+"""
 
 CANNOT_ANSWER = Refusal(
     "cannot_answer",

@@ -1,6 +1,8 @@
 """The only place that names adapters: settings in, open services out."""
 
 import asyncio
+import hashlib
+import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +23,7 @@ from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.answer.expand import Expansion
 from citewell.answer.pipeline import AnswerPipeline
+from citewell.answer.prompts import PROMPTS_SHA256
 from citewell.domain import Chunking
 from citewell.errors import InputError, Unavailable
 from citewell.ingest.ocr import is_enabled as ocr_is_enabled
@@ -208,8 +211,23 @@ def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder)
         expansion=Expansion(
             neighbours=settings.answer.neighbours, same_meaning=settings.answer.same_meaning
         ),
-        makers={"embedder": embedder.name, "model": chat_model.name},
+        makers={
+            "embedder": embedder.name,
+            "model": chat_model.name,
+            "prompts": PROMPTS_SHA256,
+            "settings": hash_settings(settings),
+        },
     )
+
+
+def hash_settings(settings: Settings) -> str:
+    """Return the sha256 of the settings that answers rest on, without secrets and addresses."""
+    chosen = settings.model_dump(
+        mode="json",
+        include={"answer", "retrieval", "chunk", "embedder", "model", "rerank"},
+        exclude={"model": {"api_key", "base_url"}, "rerank": {"api_key", "url", "folder"}},
+    )
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def _url(url: SecretStr | None, name: str) -> str:

@@ -1,19 +1,30 @@
 """The order of a question's path, its refusals and its last event; partners are tiny ports."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from uuid import UUID
+import asyncio
 
-import numpy as np
 import pytest
 
-from citewell.answer.pipeline import AnswerPipeline, Question
+from answer.parts import (
+    IDS,
+    STRONG,
+    TEXTS,
+    WORDS,
+    Index,
+    Quoting,
+    Store,
+    answer,
+    kinds,
+    pipeline,
+    question,
+    run,
+)
+from citewell.answer.path import Question
+from citewell.answer.pipeline import AnswerPipeline
+from citewell.answer.search import PARALLEL_QUERIES
 from citewell.domain import (
     PUBLIC_WORKSPACE,
-    AnswerEvent,
+    AnswerPolicy,
     AnswerSentence,
-    Candidate,
-    ChunkId,
-    DocumentId,
     DraftSentence,
     EvidenceFound,
     Finished,
@@ -22,116 +33,10 @@ from citewell.domain import (
     Refusal,
     Scope,
     Started,
-    VersionId,
     WorkspaceId,
 )
-from citewell.errors import ProviderError, Unavailable
-from citewell.ports import Purpose, Vectors
-
-TEXTS = ["The pendulum clock was built in 1656.", "The sea is deep.", "A sundial needs the sun."]
-IDS = [ChunkId(UUID(int=n + 1)) for n in range(len(TEXTS))]
-
-
-def candidate(number: int) -> Candidate:
-    return Candidate(
-        IDS[number], DocumentId(UUID(int=9)), "a.txt", "A", VersionId(UUID(int=8)), number,
-        TEXTS[number], 100 * number, 100 * number + len(TEXTS[number]), None, None, None, (), None,
-        {},
-    )  # fmt: skip
-
-
-class OneVector:
-    name = "one"
-    dimension = 2
-    window_tokens = 256
-
-    async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        return np.ones((len(texts), 2), np.float32)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-
-class Store:
-    def __init__(self, scores: dict[ChunkId, float]) -> None:
-        self.scores = scores
-        self.asked: list[tuple[WorkspaceId, Scope, int]] = []
-
-    async def search(
-        self, workspace_id: WorkspaceId, vector: Vectors, scope: Scope, limit: int
-    ) -> LegResult:
-        self.asked.append((workspace_id, scope, limit))
-        return LegResult(self.scores)
-
-
-class Index:
-    def __init__(self, scores: dict[ChunkId, float], gone: Sequence[ChunkId] = ()) -> None:
-        self.scores = scores
-        self.gone = gone
-
-    async def search_lexical(
-        self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
-    ) -> LegResult:
-        return LegResult(self.scores, {"clock": 2.0})
-
-    async def load(
-        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
-    ) -> Mapping[ChunkId, Candidate]:
-        return {id_: candidate(IDS.index(id_)) for id_ in chunk_ids if id_ not in self.gone}
-
-
-class Quoting:
-    """Quotes each source whole, or what it is told; may fail in the middle."""
-
-    name = "quoting"
-
-    def __init__(self, drafts: Sequence[DraftSentence] | None = None, fails: bool = False) -> None:
-        self.drafts = drafts
-        self.fails = fails
-        self.asked: list[Sequence[Candidate]] = []
-
-    async def answer(
-        self, question: str, evidence: Sequence[Candidate], term_idf: Mapping[str, float]
-    ) -> AsyncIterator[DraftSentence]:
-        self.asked.append(evidence)
-        whole = [
-            DraftSentence(source.text, (Quote(n, source.start, source.end),))
-            for n, source in enumerate(evidence)
-        ]
-        for draft in whole if self.drafts is None else self.drafts:
-            yield draft
-        if self.fails:
-            raise ProviderError
-
-
-STRONG = {IDS[0]: 0.9, IDS[1]: 0.7}
-WORDS = {IDS[0]: 2.0, IDS[2]: 1.0}
-
-
-def pipeline(
-    store: Store | None = None, index: Index | None = None, model: Quoting | None = None
-) -> AnswerPipeline:
-    return AnswerPipeline(
-        embedder=OneVector(),
-        store=store or Store(STRONG),
-        index=index or Index(WORDS),
-        chat_model=model or Quoting(),
-        candidates=100,
-        dense_weight=0.5,
-        max_question_characters=200,
-    )
-
-
-def question(text: str = "When was the clock built?", limit: int = 6) -> Question:
-    return Question(PUBLIC_WORKSPACE, text, Scope(), limit)
-
-
-async def run(made: AnswerPipeline, asked: Question) -> list[AnswerEvent]:
-    return [event async for event in made.answer(asked)]
-
-
-def kinds(events: Sequence[AnswerEvent]) -> list[type]:
-    return [type(event) for event in events]
+from citewell.errors import ProviderError, Unavailable, Unprocessable
+from citewell.ports import Vectors
 
 
 async def test_the_order_of_an_answer() -> None:
@@ -173,7 +78,7 @@ async def test_every_stage_is_timed() -> None:
         (pipeline(model=Quoting([])), question(), "weak_evidence", [EvidenceFound]),
         (
             pipeline(model=Quoting([DraftSentence("Not in the source.", (Quote(0, 0, 5),))])),
-            question(), "weak_evidence", [EvidenceFound],
+            question(), "unsupported_answer", [EvidenceFound],
         ),
         (
             pipeline(model=Quoting([DraftSentence("  ", (Quote(0, 0, 5),))])),
@@ -213,9 +118,9 @@ async def test_the_limit_is_the_models_evidence() -> None:
     store, model = Store(STRONG), Quoting()
     made = pipeline(store, model=model)
     await run(made, question(limit=2))
-    assert [len(evidence) for evidence in model.asked] == [2]
+    assert [len(task.evidence) for task in model.asked] == [2]
     assert store.asked[0][2] == 100, "each leg returns its candidates, not the limit"
-    found = await made.search(question(limit=2))
+    found = await made.search(PUBLIC_WORKSPACE, "clock", Scope(), 2)
     assert [item.chunk_id for item in found.candidates] == [IDS[0], IDS[1]]
     assert found.candidates[0].scores == {"dense": 0.9, "lexical": 2.0}
     assert found.candidates[0].score == pytest.approx(1.0)
@@ -223,18 +128,26 @@ async def test_the_limit_is_the_models_evidence() -> None:
 
 
 async def test_chunks_that_are_gone_meanwhile_are_left_out() -> None:
-    found = await pipeline(index=Index(WORDS, gone=IDS[:1])).search(question())
+    made = pipeline(index=Index(WORDS, gone=IDS[:1]))
+    found = await made.search(PUBLIC_WORKSPACE, "clock", Scope(), 6)
     assert [item.chunk_id for item in found.candidates] == [IDS[1], IDS[2]]
 
 
 async def test_a_model_that_fails_midway_is_an_error_not_an_answer() -> None:
-    events = pipeline(model=Quoting(fails=True)).answer(question())
+    began = pipeline(model=Quoting(fails=True)).start(question())
+    events = began.events()
     for expected in (Started, EvidenceFound, AnswerSentence, AnswerSentence, AnswerSentence):
         assert isinstance(await anext(events), expected)
     with pytest.raises(ProviderError):
         await anext(events)
     with pytest.raises(StopAsyncIteration):
         await anext(events)
+    partial = began.result()
+    assert [sentence.text for sentence in partial.sentences] == [
+        f"{text} [{n}]" for n, text in enumerate(TEXTS, 1)
+    ]
+    assert partial.refused is False
+    assert partial.manifest["evidence"], "what broke off can be replayed too"
 
 
 async def test_a_store_that_is_away_is_an_error() -> None:
@@ -246,3 +159,79 @@ async def test_a_store_that_is_away_is_an_error() -> None:
 
     with pytest.raises(Unavailable):
         await run(pipeline(Away({})), question())
+
+
+async def test_a_reader_who_leaves_ends_the_models_work() -> None:
+    model = Quoting()
+    events = pipeline(model=model).start(question()).events()
+    for _ in range(3):
+        await anext(events)
+    assert model.closed is False
+    await events.aclose()
+    assert model.closed is True
+
+
+async def test_under_refuse_nothing_is_shown_or_kept_before_all_has_checked() -> None:
+    good = DraftSentence(TEXTS[0], (Quote(0, 0, len(TEXTS[0])),))
+    bad = DraftSentence("The clock was built in 1657.", (Quote(0, 0, len(TEXTS[0])),))
+    policy = AnswerPolicy(citations="refuse")
+    made = pipeline(model=Quoting([good, bad, good]))
+    assert kinds(await run(made, question(policy=policy))) == [
+        Started, EvidenceFound, Refusal, Finished
+    ]  # fmt: skip
+    assert (await answer(made, question(policy=policy))).sentences == ()
+    whole = await answer(pipeline(model=Quoting([good])), question(policy=policy))
+    assert whole.answer == f"{TEXTS[0]} [1]"
+
+    began = pipeline(model=Quoting([good], fails=True)).start(question(policy=policy))
+    events = began.events()
+    for expected in (Started, EvidenceFound):
+        assert isinstance(await anext(events), expected)
+    with pytest.raises(ProviderError):
+        await anext(events)
+    assert began.result().sentences == (), "a part of it has not been checked as a whole"
+
+
+async def test_an_unknown_mode_is_refused_before_anything_runs() -> None:
+    with pytest.raises(Unprocessable, match="no mode 'deep'"):
+        pipeline().start(question(mode="deep"))
+
+
+async def test_several_queries_are_searched_and_the_first_ones_words_count() -> None:
+    class Counting(Index):
+        running = 0
+        most = 0
+
+        async def search_lexical(
+            self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
+        ) -> LegResult:
+            Counting.running += 1
+            Counting.most = max(Counting.most, Counting.running)
+            await asyncio.sleep(0.01)
+            Counting.running -= 1
+            self.queries.append(question)
+            return LegResult(WORDS, {question: 1.0})
+
+    index = Counting(WORDS)
+    queries = ("first", "second", "third", "fourth", "fifth")
+    found = await pipeline(index=index).search_all(PUBLIC_WORKSPACE, queries, Scope(), 3)
+    assert sorted(index.queries) == sorted(queries)
+    assert found.term_idf == {"first": 1.0}
+    assert Counting.most == PARALLEL_QUERIES
+    assert found.candidates[0].chunk_id == IDS[0]
+
+
+async def test_one_of_several_queries_that_fails_fails_as_itself() -> None:
+    class Away(Index):
+        async def search_lexical(
+            self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
+        ) -> LegResult:
+            if question == "second":
+                raise Unavailable
+            await asyncio.sleep(60)
+            raise AssertionError("the others are cancelled")
+
+    with pytest.raises(Unavailable):
+        await pipeline(index=Away(WORDS)).search_all(
+            PUBLIC_WORKSPACE, ("first", "second"), Scope(), 3
+        )

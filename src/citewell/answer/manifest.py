@@ -4,24 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from uuid import UUID
 
-from citewell.answer.path import Question
-from citewell.domain import Candidate, Json
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieval:
-    """What was searched for, with which numbers, and what came back, best first.
-
-    ``generations`` counts each collection's publications and removals at that moment.
-    """
-
-    queries: tuple[str, ...]
-    limit: int
-    candidates: int
-    dense_weight: float
-    generations: Mapping[str, int]
-    found: Sequence[Candidate]
+from citewell.answer.path import QuestionPath
+from citewell.answer.search import Search, SearchResult
+from citewell.domain import Candidate, CollectionId, DocumentId, Json, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +16,61 @@ class Replay:
     """How a retrieval that was done again compares with the first one.
 
     ``same`` means: the same chunks in the same order with the same scores, to the last bit.
-    ``index_changed`` names the collections that changed since.
+    ``index_changed`` names the collections that changed since, ``makers_changed`` what else did:
+    a model, the prompts, the settings. ``missing``, ``added`` and ``rescored`` are chunk ids.
     """
 
     same: bool
     index_changed: tuple[str, ...]
+    makers_changed: tuple[str, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
     rescored: tuple[str, ...]
 
 
-def make_manifest(
-    question: Question,
-    mode: str,
-    retrieval: Retrieval,
-    evidence: Sequence[Candidate],
-    makers: Mapping[str, str | None],
-) -> Json:
-    """Return the manifest as JSON; ``makers`` names models, prompts and the settings' hash."""
-    policy = json.dumps(asdict(question.policy), sort_keys=True)
-    scope = asdict(question.scope)
+def make_manifest(path: QuestionPath, mode: str, makers: Mapping[str, str | None]) -> Json:
+    """Return the manifest as JSON, empty when nothing was searched.
+
+    ``makers`` names the models, and the hashes of the prompts and the settings.
+    """
+    if path.found is None:
+        return {}
+    wanted = path.found.wanted
+    policy = json.dumps(asdict(path.question.policy), sort_keys=True)
     return {
-        "queries": list(retrieval.queries),
-        "scope": json.loads(json.dumps(scope, default=str)),
-        "limit": retrieval.limit,
-        "candidates": retrieval.candidates,
-        "dense_weight": retrieval.dense_weight,
+        "queries": list(wanted.queries),
+        "scope": json.loads(json.dumps(asdict(wanted.scope), default=str)),
+        "limit": wanted.limit,
+        "candidates": wanted.candidates,
+        "dense_weight": wanted.dense_weight,
         "mode": mode,
         "policy": hashlib.sha256(policy.encode()).hexdigest(),
-        **makers,
-        "generations": dict(retrieval.generations),
-        "retrieved": scores_of(retrieval.found),
-        "evidence": [str(each.chunk_id) for each in evidence],
+        "makers": dict(makers),
+        "generations": dict(path.found.generations),
+        "retrieved": scores_of(path.found.candidates),
+        "evidence": [str(each.chunk_id) for each in path.evidence],
     }
+
+
+def read_search(manifest: Json) -> Search:
+    """Return the search that a manifest tells of, to be done again."""
+    scope = manifest["scope"]
+    documents, names = scope["document_ids"], scope["document_names"]
+    collection = scope["collection_id"]
+    return Search(
+        queries=tuple(manifest["queries"]),
+        scope=Scope(
+            collection_id=None if collection is None else CollectionId(UUID(collection)),
+            document_ids=None
+            if documents is None
+            else tuple(DocumentId(UUID(each)) for each in documents),
+            document_names=None if names is None else tuple(names),
+            metadata=scope["metadata"],
+        ),
+        limit=manifest["limit"],
+        candidates=manifest["candidates"],
+        dense_weight=manifest["dense_weight"],
+    )
 
 
 def scores_of(found: Sequence[Candidate]) -> list[Json]:
@@ -72,21 +81,20 @@ def scores_of(found: Sequence[Candidate]) -> list[Json]:
     ]
 
 
-def compare(manifest: Json, again: Sequence[Candidate], generations: Mapping[str, int]) -> Replay:
-    """Compare a manifest with the same retrieval done now."""
-    before = {str(each["chunk_id"]): each for each in manifest["retrieved"]}
-    now = {str(each["chunk_id"]): each for each in scores_of(again)}
-    then = manifest["generations"]
+def compare(manifest: Json, again: SearchResult, makers: Mapping[str, str | None]) -> Replay:
+    """Compare a manifest with the same search done now, by the makers of now."""
+    before = {each["chunk_id"]: each for each in manifest["retrieved"]}
+    now = {each["chunk_id"]: each for each in scores_of(again.candidates)}
     return Replay(
         same=list(before.values()) == list(now.values()),
-        index_changed=tuple(
-            sorted(
-                name
-                for name in then.keys() | generations.keys()
-                if then.get(name) != generations.get(name)
-            )
-        ),
+        index_changed=_differing(manifest["generations"], again.generations),
+        makers_changed=_differing(manifest["makers"], makers),
         missing=tuple(key for key in before if key not in now),
         added=tuple(key for key in now if key not in before),
         rescored=tuple(key for key, each in before.items() if now.get(key, each) != each),
     )
+
+
+def _differing(then: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names whose values differ, or that stand on one side only."""
+    return tuple(sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)))

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from citewell.answer.budget import Budget
+from citewell.answer.search import SearchResult
 from citewell.domain import (
     Allowance,
     AnswerId,
@@ -16,7 +17,6 @@ from citewell.domain import (
     DraftSentence,
     DroppedSentence,
     Grade,
-    Json,
     Message,
     Refusal,
     Scope,
@@ -65,6 +65,8 @@ class QuestionPath:
     """The question as it is searched and answered: standalone."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     queries: tuple[str, ...] = ()
+    found: SearchResult | None = None
+    """The last search, whose candidates the evidence was chosen from."""
     evidence: tuple[Candidate, ...] = ()
     term_idf: dict[str, float] = field(default_factory=dict[str, float])
     sentences: list[AnswerSentence] = field(default_factory=list[AnswerSentence])
@@ -76,13 +78,19 @@ class QuestionPath:
     confidence: float | None = None
     cannot_answer: bool | None = None
     reasoning: str | None = None
-    manifest: Json = field(default_factory=dict[str, object])
 
     def spend(self, stage: str, started: float, usage: Usage) -> None:
         """Book a stage that began at ``started`` (``perf_counter``) and ends now."""
+        self.budget.spend(stage, self._time(stage, started), usage)
+
+    def fail(self, stage: str, started: float) -> None:
+        """Book an optional stage that began at ``started`` and failed now."""
+        self.budget.fail(stage, self._time(stage, started))
+
+    def _time(self, stage: str, started: float) -> float:
         seconds = perf_counter() - started
-        self.watch.timings_ms[stage] = self.watch.timings_ms.get(stage, 0.0) + seconds * 1000
-        self.budget.spend(stage, seconds, usage)
+        self.watch.add({stage: seconds * 1000})
+        return seconds
 
 
 class Toolbox(Protocol):
@@ -93,8 +101,13 @@ class Toolbox(Protocol):
         """The configured language model; None when answers are quoted without one."""
         ...
 
-    async def find(self, path: QuestionPath, queries: tuple[str, ...]) -> None:
-        """Search for these queries anew; ``path`` holds the evidence afterwards."""
+    async def find(
+        self, path: QuestionPath, queries: tuple[str, ...], *, dense_weight: float | None = None
+    ) -> None:
+        """Search for these queries anew; ``path`` holds what was found and the evidence afterwards.
+
+        ``dense_weight`` takes the place of the configured share of the dense leg.
+        """
         ...
 
 
@@ -108,7 +121,7 @@ WriteStep = Callable[[QuestionPath, LanguageModel], AsyncGenerator[DraftSentence
 class Mode:
     """A way to answer: the steps that it puts in place of the standard ones.
 
-    ``fill`` ends a structured answer when no language model wrote it, so that its fields are there.
+    ``fill`` runs last, answered or refused, and completes what the mode tells beside the answer.
     """
 
     name: str

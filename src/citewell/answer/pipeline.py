@@ -1,37 +1,39 @@
 """A question's path, in order: understand → find → select → guard → write → cite, as events."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from time import perf_counter
 
-from citewell.answer.budget import Budget, StageTimes
+from citewell.answer.budget import OVER_BUDGET, Budget, StageTimes, no_price
 from citewell.answer.cite import Citer, must_hide
+from citewell.answer.deadline import in_time
 from citewell.answer.expand import Expansion, expand
-from citewell.answer.fuse import fuse, join
 from citewell.answer.generate import generate
 from citewell.answer.guard import UNSUPPORTED, WEAK_EVIDENCE, guard_evidence, guard_question
-from citewell.answer.manifest import Retrieval, make_manifest
+from citewell.answer.manifest import Replay, compare, read_search
 from citewell.answer.modes import read_mode
+from citewell.answer.optional import attempt
 from citewell.answer.path import Mode, Question, QuestionPath
 from citewell.answer.rerank import rerank
-from citewell.answer.retrieve import Retrieved, retrieve
+from citewell.answer.result import make_answer
 from citewell.answer.rewrite import make_standalone, rewrite
+from citewell.answer.search import Legs, Search, SearchResult, search
+from citewell.answer.tokens import estimate_tokens
 from citewell.domain import (
     Answer,
     AnswerEvent,
     AnswerSentence,
-    Candidate,
     DraftSentence,
     DroppedSentence,
     EvidenceFound,
-    Findings,
     Finished,
+    Json,
     Scope,
     Started,
     Usage,
     WorkspaceId,
 )
-from citewell.errors import ProviderError
 from citewell.ports import (
     ChatModel,
     ChunkIndex,
@@ -41,17 +43,6 @@ from citewell.ports import (
     VectorStore,
     WritingTask,
 )
-from citewell.telemetry import Stopwatch
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The best chunks, the question's term weights, and milliseconds per stage."""
-
-    candidates: tuple[Candidate, ...]
-    term_idf: dict[str, float]
-    timings_ms: dict[str, float]
-    generations: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,56 +68,31 @@ class AnswerPipeline:
     ) -> SearchResult:
         """Find the best ``limit`` chunks for one query: retrieve → fuse → load.
 
-        Holds:   a document that was replaced between finding and loading is searched once more.
         Raises:  ProviderError, Unavailable – as the ports say.
         """
         return await self.search_all(workspace_id, (query,), scope, limit)
 
     async def search_all(
-        self, workspace_id: WorkspaceId, queries: tuple[str, ...], scope: Scope, limit: int
+        self,
+        workspace_id: WorkspaceId,
+        queries: tuple[str, ...],
+        scope: Scope,
+        limit: int,
+        *,
+        dense_weight: float | None = None,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for several queries that ask for the same."""
-        result, complete = await self._search_once(workspace_id, queries, scope, limit)
-        if not complete:
-            result, _ = await self._search_once(workspace_id, queries, scope, limit)
-        return result
+        weight = self.dense_weight if dense_weight is None else dense_weight
+        wanted = Search(queries, scope, limit, max(self.candidates, limit), weight)
+        return await search(workspace_id, wanted, self._legs)
 
-    async def _search_once(
-        self, workspace_id: WorkspaceId, queries: tuple[str, ...], scope: Scope, limit: int
-    ) -> tuple[SearchResult, bool]:
-        """Search, and tell whether all that was found could be loaded."""
-        watch = Stopwatch()
-        found: list[Retrieved] = []
-        for query in queries:
-            found.append(
-                await retrieve(
-                    workspace_id,
-                    query,
-                    scope,
-                    max(self.candidates, limit),
-                    self.embedder,
-                    self.store,
-                    self.index,
-                )
-            )
-            watch.add(found[-1].timings_ms)
-        with watch.stage("fuse"):
-            rankings = [
-                fuse(each.dense.scores, each.lexical.scores, self.dense_weight) for each in found
-            ]
-            best = join(rankings)[:limit]
-        with watch.stage("load"):
-            loaded = await self.index.load(workspace_id, [item.chunk_id for item in best])
-        candidates = tuple(
-            replace(loaded[item.chunk_id], score=item.score, scores=item.scores)
-            for item in best
-            if item.chunk_id in loaded
-        )
-        lexical = found[0].lexical
-        result = SearchResult(
-            candidates, dict(lexical.term_idf), watch.finish(), lexical.generations
-        )
-        return result, len(candidates) == len(best)
+    async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:
+        """Do the search that a manifest tells of once more, and say what differs.
+
+        Raises:  ProviderError, Unavailable – as the ports say.
+        """
+        again = await search(workspace_id, read_search(manifest), self._legs)
+        return compare(manifest, again, self.makers)
 
     def start(self, question: Question) -> "AnswerRun":
         """Begin a question's path; nothing runs until its events are read.
@@ -134,6 +100,10 @@ class AnswerPipeline:
         Raises:  Unprocessable – there is no such mode.
         """
         return AnswerRun(self, question, read_mode(question.mode))
+
+    @property
+    def _legs(self) -> Legs:
+        return Legs(self.embedder, self.store, self.index)
 
 
 class AnswerRun:
@@ -143,7 +113,9 @@ class AnswerRun:
         self._pipeline = pipeline
         self._question = question
         self._mode = mode
-        budget = Budget(question.allowance, pipeline.times)
+        model = pipeline.language_model
+        price = no_price if model is None else model.estimate_cost
+        budget = Budget(question.allowance, pipeline.times, price)
         self._path = QuestionPath(question, budget, question.text)
 
     @property
@@ -154,6 +126,7 @@ class AnswerRun:
     async def events(self) -> AsyncGenerator[AnswerEvent]:
         """Answer from the evidence or refuse; the last event is Finished with the whole result.
 
+        Holds:   it ends by the question's deadline, whatever a partner does.
         Raises:  ProviderError, Unavailable – as the ports say, at any time; ``result`` then holds
                  what was written until then.
         """
@@ -161,49 +134,47 @@ class AnswerRun:
         yield Started(
             question.answer_id, self._mode.name, self._pipeline.chat_model.name, question.session_id
         )
-        path.refusal = guard_question(
-            question.text, self._pipeline.max_question_characters, question.policy
-        )
-        if path.refusal is None:
-            await self._understand()
-            await self.find(path, path.queries)
-            if self._mode.select is not None and path.refusal is None:
-                await self._mode.select(path, self)
-        if path.refusal is None:
-            path.refusal = guard_evidence(path.text, path.evidence, path.term_idf, question.policy)
+        async with in_time(path.budget):
+            await self._gather_evidence()
         if path.refusal is None:
             yield EvidenceFound(path.evidence)
-            async for sentence in self._write():
-                yield sentence
+            async with aclosing(self._write()) as sentences:
+                async for sentence in sentences:
+                    yield sentence
         if self._mode.fill is not None:
             self._mode.fill(path)
         if path.refusal is not None:
             yield path.refusal
         yield Finished(self.result())
 
-    async def find(self, path: QuestionPath, queries: tuple[str, ...]) -> None:
-        """Search → rerank → expand; ``path`` holds the evidence afterwards."""
+    def result(self) -> Answer:
+        """Return what is known of the answer, whole or not."""
+        pipeline = self._pipeline
+        return make_answer(self._path, self._mode.name, pipeline.chat_model.name, pipeline.makers)
+
+    async def find(
+        self, path: QuestionPath, queries: tuple[str, ...], *, dense_weight: float | None = None
+    ) -> None:
+        """Search → rerank → expand; ``path`` holds what was found and the evidence afterwards."""
         pipeline, question = self._pipeline, self._question
         wide = pipeline.reranker is not None or pipeline.expansion.widens
         limit = max(question.limit, pipeline.rerank_candidates) if wide else question.limit
-        found = await pipeline.search_all(question.workspace_id, queries, question.scope, limit)
-        path.queries, path.term_idf = queries, found.term_idf
+        found = await pipeline.search_all(
+            question.workspace_id, queries, question.scope, limit, dense_weight=dense_weight
+        )
+        path.queries, path.term_idf, path.found = queries, found.term_idf, found
         path.watch.add(found.timings_ms)
         candidates = found.candidates
-        if pipeline.reranker is not None and candidates and path.budget.allows("rerank"):
-            started = perf_counter()
-            usage = Usage()
-            try:
-                candidates, usage = await rerank(
-                    question.workspace_id,
-                    path.text,
-                    candidates,
-                    pipeline.reranker,
-                    path.budget.seconds_left,
-                )
-            except ProviderError:
-                path.budget.fail("rerank")
-            path.spend("rerank", started, usage)
+        reranker = pipeline.reranker
+        if reranker is not None and candidates:
+            ranked = await attempt(
+                path,
+                "rerank",
+                lambda seconds: rerank(
+                    question.workspace_id, path.text, found.candidates, reranker, seconds
+                ),
+            )
+            candidates = candidates if ranked is None else ranked
         started = perf_counter()
         path.evidence = await expand(
             question.workspace_id,
@@ -214,83 +185,96 @@ class AnswerRun:
             pipeline.index,
         )
         path.spend("expand", started, Usage())
-        path.manifest = make_manifest(
-            question,
-            self._mode.name,
-            Retrieval(
-                queries,
-                limit,
-                max(pipeline.candidates, limit),
-                pipeline.dense_weight,
-                found.generations,
-                found.candidates,
-            ),
-            path.evidence,
-            pipeline.makers,
+
+    async def _gather_evidence(self) -> None:
+        """Take the question as far as it goes before writing; ``path`` may hold a refusal then."""
+        path, question = self._path, self._question
+        path.refusal = guard_question(
+            question.text, self._pipeline.max_question_characters, question.policy
         )
+        if path.refusal is None:
+            await self._understand()
+            await self.find(path, path.queries)
+            if self._mode.select is not None:
+                await self._mode.select(path, self)
+        if path.refusal is None:
+            path.refusal = guard_evidence(path.text, path.evidence, path.term_idf, question.policy)
+        if path.refusal is None and not path.budget.affords_writing(
+            estimate_tokens(path.text, *(each.text for each in path.evidence))
+        ):
+            path.refusal = OVER_BUDGET
 
     async def _understand(self) -> None:
         """Make the question stand alone, and say in more ways what to look for."""
         path, question, model = self._path, self._question, self._pipeline.language_model
-        if question.history and (model is None or path.budget.allows("standalone")):
-            started = perf_counter()
-            usage = Usage()
-            try:
-                path.text, usage = await make_standalone(
-                    question.workspace_id,
-                    question.text,
-                    question.history,
-                    model,
-                    path.budget.seconds_left,
+        workspace_id, history, how = (
+            question.workspace_id,
+            question.history,
+            question.policy.rewriting,
+        )
+        if history:
+            text = None
+            if model is not None:
+                text = await attempt(
+                    path,
+                    "standalone",
+                    lambda seconds: make_standalone(
+                        workspace_id, question.text, history, model, seconds
+                    ),
                 )
-            except ProviderError:
-                path.budget.fail("standalone")
-            path.spend("standalone", started, usage)
+            if text is None:  # by rules: there is no model, or no time for it
+                text, _ = await make_standalone(
+                    workspace_id, question.text, history, None, path.budget.seconds_left
+                )
+            path.text = text
         path.queries = (path.text,)
-        how = question.policy.rewriting
-        if how != "off" and model is not None and path.budget.allows("rewrite"):
-            started = perf_counter()
-            usage = Usage()
-            try:
-                path.queries, usage = await rewrite(
-                    question.workspace_id, path.text, how, model, path.budget.seconds_left
-                )
-            except ProviderError:
-                path.budget.fail("rewrite")
-            path.spend("rewrite", started, usage)
+        if how != "off" and model is not None:
+            queries = await attempt(
+                path,
+                "rewrite",
+                lambda seconds: rewrite(workspace_id, path.text, how, model, seconds),
+            )
+            path.queries = path.queries if queries is None else queries
 
     async def _write(self) -> AsyncGenerator[AnswerSentence]:
-        """Yield the sentences that a reader may see; what does not check goes by the policy."""
-        path, policy = self._path, self._question.policy
+        """Yield the sentences that a reader may see; what does not check goes by the policy.
+
+        Holds:   under ``refuse`` nothing is shown or kept before the last sentence has checked.
+        """
+        path, policy = self._path, self._question.policy.citations
         citer = Citer(path.evidence, self._pipeline.embedder)
         started = perf_counter()
         usage = Usage()
-        drafts = generate(self._drafts())
+        held: list[AnswerSentence] = []
+        drafts = generate(self._drafts(), path.budget)
         try:
             async for draft in drafts:
                 if isinstance(draft, Usage):
                     usage += draft
                     continue
-                sentence = await citer.cite(draft)
-                if must_hide(sentence, policy.citations):
+                async with in_time(path.budget):
+                    sentence = await citer.cite(draft)
+                if must_hide(sentence, policy):
                     path.dropped.append(DroppedSentence(sentence.problems))
-                    if policy.citations == "refuse":
+                    if policy == "refuse":
                         path.refusal = UNSUPPORTED
                         break
-                    continue
-                path.sentences.append(sentence)
-                if policy.citations != "refuse":
+                elif policy == "refuse":
+                    held.append(sentence)
+                else:
+                    path.sentences.append(sentence)
                     yield sentence
         finally:
             await drafts.aclose()
             path.spend("generate", started, usage)
         if path.refusal is not None:
             path.sentences.clear()
-        elif not path.sentences:
+            return
+        if not path.sentences and not held:
             path.refusal = UNSUPPORTED if path.dropped else WEAK_EVIDENCE
-        elif policy.citations == "refuse":
-            for sentence in path.sentences:
-                yield sentence
+        for sentence in held:
+            path.sentences.append(sentence)
+            yield sentence
 
     def _drafts(self) -> AsyncGenerator[DraftSentence | Usage]:
         path, pipeline = self._path, self._pipeline
@@ -305,39 +289,4 @@ class AnswerRun:
                 path.budget.seconds_left,
                 self._question.history,
             )
-        )
-
-    def result(self) -> Answer:
-        """Return what is known of the answer, whole or not."""
-        path, question, refusal = self._path, self._question, self._path.refusal
-        return Answer(
-            answer_id=question.answer_id,
-            question=question.text,
-            answer=" ".join(sentence.text for sentence in path.sentences),
-            sentences=tuple(path.sentences),
-            citations=tuple(
-                citation for sentence in path.sentences for citation in sentence.citations
-            ),
-            sources=path.evidence,
-            refused=refusal is not None,
-            reason=refusal.reason if refusal else None,
-            message=refusal.message if refusal else None,
-            mode=self._mode.name,
-            model=self._pipeline.chat_model.name,
-            timings_ms=path.watch.finish(),
-            usage=path.budget.spent,
-            findings=Findings(
-                standalone=path.text if path.text != question.text else None,
-                queries=path.queries,
-                strategy=path.strategy,
-                rephrased=path.rephrased,
-                grades=path.grades,
-                confidence=path.confidence,
-                cannot_answer=path.cannot_answer,
-                reasoning=path.reasoning,
-                dropped=tuple(path.dropped),
-                skipped=tuple(path.budget.skipped),
-            ),
-            session_id=question.session_id,
-            manifest=path.manifest,
         )

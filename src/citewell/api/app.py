@@ -18,6 +18,7 @@ from citewell.api import (
     pipeline,
     query,
     reindex,
+    replay,
     tasks,
     webhooks,
 )
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
+        replay,
         health,
     ):
         app.include_router(resource.router)

@@ -171,6 +171,7 @@ async def _keep(services: Services, workspace_id: WorkspaceId, answer: Answer) -
             answer.refused,
             sorted({source.document_id for source in answer.sources}),
             reply.model_dump(mode="json"),
+            manifest=answer.manifest,
         )
     return reply
 

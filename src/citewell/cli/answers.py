@@ -1,4 +1,4 @@
-"""citewell ask, search: questions."""
+"""citewell ask, search, replay: questions."""
 
 import json
 from typing import Annotated
@@ -25,6 +25,24 @@ def ask(
         typer.echo(json.dumps(reply))
     else:
         show_answer(reply)
+
+
+def replay(
+    answer_id: Annotated[str, typer.Argument(help="The answer's id.", show_default=False)],
+    data: DataOption = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do an answer's search once more; say whether it finds the same, and what changed since."""
+    with connect(load_settings(data), url) as client:
+        reply = client.send("POST", f"/answers/{answer_id}/replay")
+    if as_json:
+        typer.echo(json.dumps(reply))
+        return
+    console.print(escape(reply["message"]))
+    for how in ("missing", "added", "rescored"):
+        for chunk_id in reply[how]:
+            console.print(f"  [dim]{how:<8} {chunk_id}[/dim]")
 
 
 def search(

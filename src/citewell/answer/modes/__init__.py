@@ -2,7 +2,7 @@
 
 from citewell.answer.modes.crag import CRAG
 from citewell.answer.modes.structured import STRUCTURED
-from citewell.answer.path import Mode
+from citewell.answer.path import Mode, QuestionPath, SelectStep, Toolbox
 from citewell.errors import Unprocessable
 
 STANDARD = Mode("standard")
@@ -12,7 +12,7 @@ MODES = {mode.name: mode for mode in (STANDARD, CRAG, STRUCTURED)}
 def read_mode(name: str) -> Mode:
     """Return the mode of that name; ``crag+structured`` joins the steps of both.
 
-    Raises:  Unprocessable – there is no such mode; the message lists those that there are.
+    Raises:  Unprocessable – there is no such mode, or two of them write the answer.
     """
     chosen = sorted(set(name.split("+")))
     if unknown := [part for part in chosen if part not in MODES]:
@@ -22,9 +22,28 @@ def read_mode(name: str) -> Mode:
             code="unknown_mode",
         )
     modes = [MODES[part] for part in chosen]
+    writing = [mode for mode in modes if mode.write or mode.fill]
+    if len(writing) > 1:
+        names = " and ".join(mode.name for mode in writing)
+        raise Unprocessable(
+            f"The modes {names} both write the answer. Name one of them.", code="unknown_mode"
+        )
     return Mode(
         name="+".join(part for part in chosen if part != "standard" or len(chosen) == 1),
-        select=next((mode.select for mode in modes if mode.select), None),
-        write=next((mode.write for mode in modes if mode.write), None),
-        fill=next((mode.fill for mode in modes if mode.fill), None),
+        select=_in_turn([mode.select for mode in modes if mode.select]),
+        write=next((mode.write for mode in writing), None),
+        fill=next((mode.fill for mode in writing), None),
     )
+
+
+def _in_turn(steps: list[SelectStep]) -> SelectStep | None:
+    """Join selections: each goes on with what the one before kept, until one refuses."""
+    if len(steps) < 2:
+        return steps[0] if steps else None
+
+    async def select(path: QuestionPath, toolbox: Toolbox) -> None:
+        for step in steps:
+            if path.refusal is None:
+                await step(path, toolbox)
+
+    return select

@@ -1,0 +1,29 @@
+"""End what takes longer than a question may: a partner that hangs is cancelled, not waited for."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from citewell.answer.budget import Budget
+from citewell.errors import ProviderError
+
+
+@asynccontextmanager
+async def in_time(budget: Budget) -> AsyncGenerator[None]:
+    """Run the body until the question's deadline.
+
+    Holds:   the body must not yield to a generator's reader, whose time is not ours.
+    Raises:  ProviderError – the time is over; the body was cancelled.
+    """
+    scope = asyncio.timeout(budget.seconds_left)
+    try:
+        async with scope:
+            yield
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise ProviderError(
+            f"The answer was not ready in {budget.allowance.seconds:g} seconds. Ask again, or "
+            "allow more time with CITEWELL_ANSWER__DEADLINE_SECONDS.",
+            code="provider_timeout",
+        ) from error

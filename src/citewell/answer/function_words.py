@@ -50,16 +50,16 @@ GENERIC = _words(
     fine first good great hard heavier heavy height high higher hundred idea important impact
     inventor job kind large larger last late later least length less limit limits long longer
     low lower main method month months name names new newer number old older order outcome part
-    penalty people person place places point price problem problems purpose reason reasons
-    requirement requirements result results right role rule rules short shorter size slow slower
-    small smaller solution sort source speed start step steps strong stronger sum tall time
-    times true type value version vote way ways weight wide winner word words work works worse
-    worst wrong year years won lost failed fail succeed succeeded agreed objected abstained
-    began begin ended stopped died born differ alt alter anfang art beispiel beispiele ende
-    ergebnis fehler folge folgen genauigkeit geschwindigkeit grund gründe groß größe gut hoch
-    höhe jahr jahre jahren jahrhundert klein lang lange land länder länge monat monate nachteil
-    nachteile ort preis regel schnell schwer später teil teuer uhrzeit unterschied ursache
-    vorteil vorteile weit wert wichtig zahl zeit zweck
+    penalty people person place places point price prize prizes problem problems purpose reason
+    reasons requirement requirements result results right role rule rules short shorter size
+    slow slower small smaller solution sort source speed start step steps strong stronger sum
+    tall time times true type value version vote way ways weight wide winner word words work
+    works worse worst wrong year years won lost failed fail succeed succeeded agreed objected
+    abstained began begin ended stopped died born differ alt alter anfang art beispiel beispiele
+    ende ergebnis fehler folge folgen genauigkeit geschwindigkeit grund gründe groß größe gut
+    hoch höhe jahr jahre jahren jahrhundert klein lang lange land länder länge monat monate
+    nachteil nachteile ort preis regel schnell schwer später teil teuer uhrzeit unterschied
+    ursache vorteil vorteile weit wert wichtig zahl zeit zweck
     """
 )
 """They say what of something is asked: "how accurate", "the reason"; alone they name nothing."""

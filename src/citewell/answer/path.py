@@ -65,6 +65,8 @@ class QuestionPath:
     """The question as it is searched and answered: standalone."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     queries: tuple[str, ...] = ()
+    found: int = 0
+    """How many candidates the last search found."""
     evidence: tuple[Candidate, ...] = ()
     term_idf: dict[str, float] = field(default_factory=dict[str, float])
     sentences: list[AnswerSentence] = field(default_factory=list[AnswerSentence])

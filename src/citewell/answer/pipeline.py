@@ -9,7 +9,13 @@ from citewell.answer.cite import Citer, must_hide
 from citewell.answer.expand import Expansion, expand
 from citewell.answer.fuse import fuse, join
 from citewell.answer.generate import generate
-from citewell.answer.guard import UNSUPPORTED, WEAK_EVIDENCE, guard_evidence, guard_question
+from citewell.answer.guard import (
+    UNSUPPORTED,
+    WEAK_EVIDENCE,
+    guard_evidence,
+    guard_question,
+    guard_scope,
+)
 from citewell.answer.manifest import Retrieval, make_manifest
 from citewell.answer.modes import read_mode
 from citewell.answer.path import Mode, Question, QuestionPath
@@ -166,11 +172,15 @@ class AnswerRun:
         )
         if path.refusal is None:
             await self._understand()
+            path.refusal = await guard_scope(path.text, question.policy, self._pipeline.embedder)
+        if path.refusal is None:
             await self.find(path, path.queries)
             if self._mode.select is not None and path.refusal is None:
                 await self._mode.select(path, self)
         if path.refusal is None:
-            path.refusal = guard_evidence(path.text, path.evidence, path.term_idf, question.policy)
+            path.refusal = guard_evidence(
+                path.text, path.evidence, path.term_idf, question.policy, found=path.found
+            )
         if path.refusal is None:
             yield EvidenceFound(path.evidence)
             async for sentence in self._write():
@@ -187,7 +197,7 @@ class AnswerRun:
         wide = pipeline.reranker is not None or pipeline.expansion.widens
         limit = max(question.limit, pipeline.rerank_candidates) if wide else question.limit
         found = await pipeline.search_all(question.workspace_id, queries, question.scope, limit)
-        path.queries, path.term_idf = queries, found.term_idf
+        path.queries, path.term_idf, path.found = queries, found.term_idf, len(found.candidates)
         path.watch.add(found.timings_ms)
         candidates = found.candidates
         if pipeline.reranker is not None and candidates and path.budget.allows("rerank"):
@@ -200,6 +210,7 @@ class AnswerRun:
                     candidates,
                     pipeline.reranker,
                     path.budget.seconds_left,
+                    pipeline.rerank_candidates,
                 )
             except ProviderError:
                 path.budget.fail("rerank")
@@ -232,19 +243,22 @@ class AnswerRun:
     async def _understand(self) -> None:
         """Make the question stand alone, and say in more ways what to look for."""
         path, question, model = self._path, self._question, self._pipeline.language_model
-        if question.history and (model is None or path.budget.allows("standalone")):
+        if question.history:
             started = perf_counter()
             usage = Usage()
-            try:
-                path.text, usage = await make_standalone(
-                    question.workspace_id,
-                    question.text,
-                    question.history,
-                    model,
-                    path.budget.seconds_left,
-                )
-            except ProviderError:
-                path.budget.fail("standalone")
+            asked = model if model is None or path.budget.allows("standalone") else None
+            for each in (asked, None):  # what the model fails at is done by rule
+                try:
+                    path.text, usage = await make_standalone(
+                        question.workspace_id,
+                        question.text,
+                        question.history,
+                        each,
+                        path.budget.seconds_left,
+                    )
+                    break
+                except ProviderError:
+                    path.budget.fail("standalone")
             path.spend("standalone", started, usage)
         path.queries = (path.text,)
         how = question.policy.rewriting

@@ -167,7 +167,7 @@ async def test_the_request_in_teis_form_comes_in_batches() -> None:
         {"data": [{"index": 1, "relevance_score": 2}, {"index": 0, "relevance_score": -1.5}]},
         {
             "results": [
-                {"index": 0, "score": -1.5, "document": {"text": "a"}},
+                {"index": 0, "score": -1.5, "document": "a"},
                 {"index": 1, "score": 2},
             ]
         },
@@ -183,8 +183,8 @@ async def test_a_reply_is_read_by_what_it_looks_like(reply: object, form: str) -
 @pytest.mark.parametrize(
     "reply",
     [
-        b"", b"<html>", b"\xff\xfe", b"[" * 100_000, {}, {"results": None}, {"results": "x"}, "x", 3,
-        [], [1, 2], [{"index": 0, "score": 1}],
+        b"", b"<html>", b"\xff\xfe", b"[" * 100_000, {}, {"results": None}, {"results": "x"}, "x",
+        3, [], [1, 2], [{"index": 0, "score": 1}],
         [{"index": 0, "score": 1}, {"index": 0, "score": 2}],
         [{"index": 0, "score": 1}, {"index": 2, "score": 2}],
         [{"index": 0, "score": 1}, {"index": -1, "score": 2}],

@@ -72,6 +72,7 @@ ALONE = [
     "Why do sailors wind their clocks at noon?", "When did Harrison finish his third timekeeper?",
     "How long does it take to cross the Atlantic?", "NTP stratum 16", "fusee",
     "On which days do a sundial and a clock show the same time?",
+    "When did the war end?", "What is a top hat?",
     "Compare the verge with the anchor escapement.", "And how is the second defined by law today?",
     "Wie wird die Sekunde definiert?", "Gibt es Schaltsekunden nach 2016?", "Was ist eine Unruh?",
     "Wer entdeckte die Legierung, die sich kaum ausdehnt, und woraus besteht sie?",

@@ -8,7 +8,7 @@ doubt it stands alone.
 import re
 from collections.abc import Sequence
 
-from citewell.answer.function_words import GENERIC, STOPWORDS
+from citewell.answer.function_words import ENGLISH, GENERIC, GERMAN_ONLY, STOPWORDS
 from citewell.domain import Message
 
 MOST_TURNS = 3
@@ -201,7 +201,10 @@ def _is_introduced(word: str, text: str) -> bool:
 
 def _content(text: str) -> list[str]:
     """Return the words that say something, in order."""
-    return [word for word in _WORD.findall(text) if _base(word) not in STOPWORDS]
+    words = _WORD.findall(text)
+    bases = [_base(word) for word in words]
+    silent = STOPWORDS - GERMAN_ONLY if ENGLISH.intersection(bases) else STOPWORDS
+    return [word for word, base in zip(words, bases, strict=True) if base not in silent]
 
 
 def _specific(text: str) -> list[str]:

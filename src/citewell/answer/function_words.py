@@ -40,6 +40,10 @@ STOPWORDS = _words(
 )
 """Questions are made of them; "called", "happened" and the like ask as well."""
 
+ENGLISH = _words("a an and are did do does how in is of the was were what when where which who why")
+GERMAN_ONLY = _words("bin den die hat man war")
+"""Function words in German that name things in English, where one of ``ENGLISH`` tells it."""
+
 GENERIC = _words(
     """
     accurate accuracy advantage advantages age alternative alternatives amount answer author

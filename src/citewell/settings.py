@@ -146,6 +146,10 @@ class RerankSettings(_Group):
     )
     candidates: int = Field(default=30, ge=1, le=200, description="Chunks that are looked at.")
     url: str | None = Field(default=None, description="Address of the rerank API.")
+    form: Literal["cohere", "tei"] = Field(
+        default="cohere",
+        description="cohere = also Jina, Voyage, vLLM; tei = Text Embeddings Inference.",
+    )
     model: str | None = Field(default=None, description="The rerank API's model.")
     api_key: SecretStr | None = Field(default=None, description="The rerank API's key.")
     folder: Path | None = Field(
@@ -185,13 +189,22 @@ class AnswerSettings(_Group):
         default="off", description="Search also for other forms of the question; needs a model."
     )
     min_similarity: float = Field(
-        default=0.0, ge=-1, le=1, description="Least cosine of a chunk that counts as evidence."
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="Least cosine of a chunk that counts as evidence; 0 lets all pass.",
     )
     neighbours: int = Field(
-        default=0, ge=0, le=5, description="Chunks of the same section that join each of the best."
+        default=0,
+        ge=0,
+        le=5,
+        description="Chunks on each side, of its section, that join each best one.",
     )
     same_meaning: float = Field(
-        default=1.0, ge=0.5, le=1, description="Cosine from which a chunk repeats a better one."
+        default=1.0,
+        ge=0.5,
+        le=1,
+        description="Share of words from which a chunk repeats a better one; 1 keeps all.",
     )
     deadline_seconds: float = Field(
         default=60.0, gt=0, le=600, description="Longest time for one answer."

@@ -17,20 +17,24 @@ from citewell.adapters.celery_queue import CeleryQueue, make_celery
 from citewell.adapters.diagnostic_tasks import register_diagnostics
 from citewell.adapters.egress import CheckedEgress
 from citewell.adapters.extractive import ExtractiveChatModel
+from citewell.adapters.http_reranker import HttpReranker
 from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.adapters.minilm import MiniLMEmbedder
+from citewell.adapters.model_reranker import ModelReranker
+from citewell.adapters.onnx_reranker import OnnxReranker
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.answer.expand import Expansion
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.answer.prompts import PROMPTS_SHA256
+from citewell.answer.prompts.rank import RANK
 from citewell.domain import Chunking
 from citewell.errors import InputError, Unavailable
 from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
-from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, Queue
+from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, LanguageModel, Queue, Reranker
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
@@ -129,6 +133,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
         redis_url = _url(settings.redis_url, "REDIS")
+        reranker = _open_reranker(settings, None, stack)
         diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
         stack.push_async_callback(diagnostics.close)
         yield Services(
@@ -137,7 +142,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             blobs=blobs,
             queue=queue,
             embedder=embedder,
-            answers=_answer_pipeline(settings, database, embedder),
+            answers=_answer_pipeline(settings, database, embedder, reranker),
             reconciler=Reconciler(
                 database,
                 queue,
@@ -195,7 +200,61 @@ def open_celery(settings: Settings) -> Celery:
     return app
 
 
-def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder) -> AnswerPipeline:
+def _open_reranker(
+    settings: Settings, language_model: LanguageModel | None, stack: AsyncExitStack
+) -> Reranker | None:
+    """Make the reranker that the settings name; ``stack`` closes it.
+
+    Raises:  InputError – what it needs is not set, or is not there.
+    """
+    rerank = settings.rerank
+    if rerank.by == "model":
+        if language_model is None:
+            raise InputError(
+                "CITEWELL_RERANK__BY=model needs a language model. Name one in "
+                "CITEWELL_ANSWER__CHAT_MODEL, or rerank by http or onnx."
+            )
+        return ModelReranker(language_model, RANK, rerank.timeout_seconds)
+    if rerank.by == "http":
+        if rerank.url is None:
+            raise InputError("CITEWELL_RERANK__BY=http needs an address. Set CITEWELL_RERANK__URL.")
+        key = rerank.api_key.get_secret_value() if rerank.api_key is not None else None
+        served = HttpReranker(rerank.url, rerank.model, key, rerank.timeout_seconds, rerank.form)
+        stack.push_async_callback(served.close)
+        return served
+    if rerank.by == "onnx":
+        if rerank.folder is None:
+            raise InputError(
+                "CITEWELL_RERANK__BY=onnx needs a folder with model.onnx and tokenizer.json. Set "
+                "CITEWELL_RERANK__FOLDER."
+            )
+        local = OnnxReranker(rerank.folder, rerank.timeout_seconds, settings.embedder.threads)
+        stack.push_async_callback(local.close)
+        return local
+    return None
+
+
+PROMPT_TOKENS = 1000
+WINDOW_SHARE = 0.8
+"""What of a model's window is not for evidence: the prompt with the question and the history, and
+what the embedder's tokenizer counts less than the model's own."""
+
+
+def _expansion(settings: Settings, embedder: Embedder) -> Expansion:
+    """Say how evidence is chosen; the extractive model has no window that it must fit in."""
+    answer, model = settings.answer, settings.model
+    room = int((model.window_tokens - model.max_output_tokens - PROMPT_TOKENS) * WINDOW_SHARE)
+    return Expansion(
+        neighbours=answer.neighbours,
+        most_tokens=0 if answer.chat_model == "extractive" else max(room, model.window_tokens // 4),
+        same_meaning=answer.same_meaning,
+        count_tokens=embedder.count_tokens,
+    )
+
+
+def _answer_pipeline(
+    settings: Settings, database: Database, embedder: Embedder, reranker: Reranker | None
+) -> AnswerPipeline:
     retrieval = settings.retrieval
     chat_model = ExtractiveChatModel(embedder, max_sentences=settings.answer.max_sentences)
     return AnswerPipeline(
@@ -208,12 +267,13 @@ def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder)
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,
         max_question_characters=settings.answer.max_question_characters,
-        expansion=Expansion(
-            neighbours=settings.answer.neighbours, same_meaning=settings.answer.same_meaning
-        ),
+        expansion=_expansion(settings, embedder),
+        reranker=reranker,
+        rerank_candidates=settings.rerank.candidates,
         makers={
             "embedder": embedder.name,
             "model": chat_model.name,
+            "reranker": reranker.name if reranker is not None else None,
             "prompts": PROMPTS_SHA256,
             "settings": hash_settings(settings),
         },

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from citewell.domain import Candidate, ChunkId, LegResult, Scope, WorkspaceId
-from citewell.records.chunks import load_chunks
+from citewell.records.chunks import load_chunks, load_neighbours
 from citewell.records.lexical import search_lexical
 from citewell.records.session import Database
 
 
 class PostgresChunkIndex:
-    """Finds chunks by BM25 and loads them by id."""
+    """Finds chunks by BM25, and loads them by id or by what they stand beside."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,3 +27,10 @@ class PostgresChunkIndex:
         """Load chunks with their places; an id that is gone meanwhile is left out."""
         async with self._database.transaction(workspace_id) as connection:
             return await load_chunks(connection, workspace_id, chunk_ids)
+
+    async def neighbours(
+        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId], reach: int
+    ) -> Mapping[ChunkId, Sequence[Candidate]]:
+        """Load up to ``reach`` chunks on each side of each, of the same version and section."""
+        async with self._database.transaction(workspace_id) as connection:
+            return await load_neighbours(connection, workspace_id, chunk_ids, reach)

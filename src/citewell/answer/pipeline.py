@@ -10,7 +10,13 @@ from citewell.answer.cite import Citer, must_hide
 from citewell.answer.deadline import in_time
 from citewell.answer.expand import Expansion, expand
 from citewell.answer.generate import generate
-from citewell.answer.guard import UNSUPPORTED, WEAK_EVIDENCE, guard_evidence, guard_question
+from citewell.answer.guard import (
+    UNSUPPORTED,
+    WEAK_EVIDENCE,
+    guard_evidence,
+    guard_question,
+    guard_scope,
+)
 from citewell.answer.manifest import Replay, compare, read_search
 from citewell.answer.modes import read_mode
 from citewell.answer.optional import attempt
@@ -171,7 +177,12 @@ class AnswerRun:
                 path,
                 "rerank",
                 lambda seconds: rerank(
-                    question.workspace_id, path.text, found.candidates, reranker, seconds
+                    question.workspace_id,
+                    path.text,
+                    found.candidates,
+                    reranker,
+                    seconds,
+                    pipeline.rerank_candidates,
                 ),
             )
             candidates = candidates if ranked is None else ranked
@@ -194,11 +205,19 @@ class AnswerRun:
         )
         if path.refusal is None:
             await self._understand()
+            path.refusal = await guard_scope(path.text, question.policy, self._pipeline.embedder)
+        if path.refusal is None:
             await self.find(path, path.queries)
             if self._mode.select is not None:
                 await self._mode.select(path, self)
         if path.refusal is None:
-            path.refusal = guard_evidence(path.text, path.evidence, path.term_idf, question.policy)
+            path.refusal = guard_evidence(
+                path.text,
+                path.evidence,
+                path.term_idf,
+                question.policy,
+                found=len(path.found.candidates) if path.found else 0,
+            )
         if path.refusal is None and not path.budget.affords_writing(
             estimate_tokens(path.text, *(each.text for each in path.evidence))
         ):

@@ -35,3 +35,12 @@ class ChunkIndex(Protocol):
     ) -> Mapping[ChunkId, Candidate]:
         """Load chunks with their places; an id that is gone meanwhile is left out."""
         ...
+
+    async def neighbours(
+        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId], reach: int
+    ) -> Mapping[ChunkId, Sequence[Candidate]]:
+        """Load what stands beside each chunk: up to ``reach`` on each side in its own section.
+
+        Shapes:  each known id → its neighbours in the document's order, without itself.
+        """
+        ...

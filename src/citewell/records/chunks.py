@@ -5,27 +5,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import Candidate, Chunk, ChunkId, DocumentId, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.statements import text
 
-SELECT_CHUNKS = """
+_SELECT = """
 SELECT c.id, c.document_id, d.name, v.title, c.version_id, c.ordinal, c.text, c.start, c.end,
        c.page, c.page_breaks, s.cited_number, s.title AS section_title, s.path, s.anchor,
-       v.metadata || d.metadata
-FROM chunks c
+       v.metadata || d.metadata{more}
+FROM chunks c{beside}
 JOIN documents d ON d.workspace_id = c.workspace_id AND d.id = c.document_id
 JOIN versions v ON v.workspace_id = c.workspace_id AND v.id = c.version_id
 LEFT JOIN sections s ON s.workspace_id = c.workspace_id AND s.version_id = c.version_id
     AND s.ordinal = c.section
 WHERE c.workspace_id = :workspace
 """
+SELECT_CHUNKS = _SELECT.format(more="", beside="")
+SELECT_NEIGHBOURS = _SELECT.format(
+    more=", o.id AS centre",
+    beside="""
+JOIN chunks o ON o.workspace_id = c.workspace_id AND o.version_id = c.version_id
+    AND o.section IS NOT DISTINCT FROM c.section AND o.id <> c.id
+    AND c.ordinal BETWEEN o.ordinal - :reach AND o.ordinal + :reach""",
+)
 
 
-def _candidate(row: Row[Any]) -> Candidate:
+def _candidate(row: Sequence[Any]) -> Candidate:
     values = tuple(row)
     breaks, number, title, path, anchor, metadata = values[-6:]
     return Candidate(
@@ -49,6 +56,23 @@ async def load_chunks(
     )
     candidates = [_candidate(row) for row in rows]
     return {candidate.chunk_id: candidate for candidate in candidates}
+
+
+async def load_neighbours(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    chunk_ids: Sequence[ChunkId],
+    reach: int,
+) -> dict[ChunkId, list[Candidate]]:
+    """Load up to ``reach`` chunks on each side of each, of its version and section, in order."""
+    rows = await connection.execute(
+        text(SELECT_NEIGHBOURS + " AND o.id = ANY(CAST(:ids AS uuid[])) ORDER BY c.ordinal, c.id"),
+        {"workspace": workspace_id, "ids": list(chunk_ids), "reach": reach},
+    )
+    beside: dict[ChunkId, list[Candidate]] = {}
+    for *values, centre in rows:
+        beside.setdefault(ChunkId(centre), []).append(_candidate(values))
+    return beside
 
 
 async def list_chunks(

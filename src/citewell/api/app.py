@@ -14,6 +14,7 @@ from citewell.api import (
     health,
     ingest,
     jobs,
+    openai,
     pipeline,
     query,
     reindex,
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
+        openai,
         health,
     ):
         app.include_router(resource.router)
@@ -102,4 +104,5 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
+    app.add_middleware(openai.OpenAIErrors)
     return app

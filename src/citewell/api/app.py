@@ -91,8 +91,8 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
-        openai,
         health,
+        openai,
     ):
         app.include_router(resource.router)
     add_handlers(app)

@@ -15,6 +15,7 @@ from citewell.api import (
     health,
     ingest,
     jobs,
+    openai,
     pipeline,
     query,
     reindex,
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         query,
         replay,
         health,
+        openai,
     ):
         app.include_router(resource.router)
     add_handlers(app)
@@ -108,4 +110,5 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
+    app.add_middleware(openai.OpenAIErrors)
     return app

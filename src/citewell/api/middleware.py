@@ -17,8 +17,11 @@ log = structlog.get_logger("citewell.requests")
 
 UPLOAD_PATH = "/documents/upload"
 TEXTS_PATHS = ("/ingest", "/ingest/")
+EMBEDDINGS_PATH = "/v1/embeddings"
 MOST_JSON_BYTES = 1_048_576
 """Every body but an upload is read at once, so it has to be small; texts may be as one file."""
+MOST_EMBEDDINGS_BYTES = 8 * MOST_JSON_BYTES
+"""Clients send 1,000 texts and more at once."""
 QUIET_ROUTES = {"/health", "/ready", "/metrics"}
 
 
@@ -118,6 +121,7 @@ class BodyLimit:
         self._app = app
         self._most_bytes = {
             UPLOAD_PATH: most_upload_bytes,
+            EMBEDDINGS_PATH: MOST_EMBEDDINGS_BYTES,
             **dict.fromkeys(TEXTS_PATHS, most_texts_bytes),
         }
 

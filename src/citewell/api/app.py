@@ -9,17 +9,23 @@ from fastapi_swagger import patch_fastapi
 
 from citewell import __version__
 from citewell.api import (
+    chat,
     collections,
     documents,
+    feedback,
     health,
     ingest,
     jobs,
     pipeline,
+    policy,
     query,
     reindex,
+    results,
+    sessions,
     tasks,
     webhooks,
 )
+from citewell.api.answer_stream import LiveAnswers
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.settings import Settings
@@ -58,12 +64,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_services(settings) as services:
             app.state.services = services
+            app.state.live_answers = LiveAnswers()
             reconciling = asyncio.create_task(
                 services.reconciler.run_forever(settings.jobs.reconcile_seconds)
             )
             try:
                 yield
             finally:
+                await app.state.live_answers.close()
                 reconciling.cancel()
                 # Its connection goes back before the pool closes; a query may swallow the request.
                 await asyncio.wait({reconciling}, timeout=STOP_SECONDS)
@@ -90,6 +98,11 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
+        results,
+        chat,
+        sessions,
+        feedback,
+        policy,
         health,
     ):
         app.include_router(resource.router)

@@ -4,14 +4,17 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from citewell.api.deps import CleanText
+from citewell.api.deps import CleanText, storable
 from citewell.api.schemas import Answer, Citation, ModeName, Request, Result, Wire
 from citewell.domain import CitationPolicy, Delivery, Rewriting
 
-Title = Annotated[CleanText, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Topic = Annotated[CleanText, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ShortText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(storable),
+]
 MOST_TOPICS = 100
 
 
@@ -24,7 +27,7 @@ class SessionId(Wire):
 class NewSession(Request):
     """A session to begin; one without a title is named after its first question."""
 
-    title: Title | None = None
+    title: ShortText | None = None
 
 
 class Session(Wire):
@@ -153,7 +156,7 @@ class PolicyRequest(Request):
     rewriting: Rewriting | None = None
     min_similarity: float | None = Field(None, ge=-1, le=1)
     scope: CleanText | None = Field(None, max_length=2000)
-    off_topics: list[Topic] | None = Field(None, max_length=MOST_TOPICS)
+    off_topics: list[ShortText] | None = Field(None, max_length=MOST_TOPICS)
 
     @model_validator(mode="after")
     def _no_blank_scope(self) -> Self:

@@ -14,7 +14,7 @@ from sqlalchemy import inspect as look_into
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import citewell
-from citewell.records.leases import Claim
+from citewell.records.leases import Claim, Lease
 from citewell.records.schema import HEAD, migrate, newest_revision
 from citewell.records.session import Database
 from citewell.records.tables import metadata
@@ -28,15 +28,9 @@ TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPAC
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
 BROAD_EXCEPT = {"worker/group.py", "worker/holder.py", "worker/process.py", "worker/runs.py",
-<<<<<<< HEAD
     "adapters/batching.py", "adapters/onnx_reranker.py", "api/middleware.py",
-    "api/query.py", "ingest/sandbox_child.py",
+    "api/answer_stream.py", "api/openai/chat_completions.py", "ingest/sandbox_child.py",
     "records/reconcile.py", "records/webhook_sender.py"}  # fmt: skip
-=======
-    "adapters/batching.py", "api/middleware.py", "api/query.py", "ingest/sandbox_child.py",
-    "records/reconcile.py", "records/webhook_sender.py",
-    "api/openai/chat_completions.py"}  # fmt: skip
->>>>>>> a-openai
 ENVIRONMENT = {"settings.py", "cli/supervisor.py", "ingest/sandbox.py", "ingest/sandbox_child.py",
                "ingest/confinement.py"}  # fmt: skip
 
@@ -137,7 +131,7 @@ def test_records_take_the_workspace_second(name: str) -> None:
         if parameters[0].annotation is not AsyncConnection or function.__name__.startswith("_"):
             continue  # a helper of a function that was checked, or Alembic's own connection
         second = parameters[1].name if len(parameters) > 1 else None
-        if parameters[1:] and parameters[1].annotation is Claim:
+        if parameters[1:] and parameters[1].annotation in {Claim, Lease}:
             continue  # a held job knows its workspace
         said = "system transaction" in (function.__doc__ or "")
         rowless = function.__name__ in WITHOUT_ROWS

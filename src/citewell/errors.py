@@ -8,6 +8,7 @@ CitewellError
 ├─ AccessError       403      the caller may not do this
 ├─ NotFound          404      unknown, or another workspace's
 ├─ Conflict          409      true only in another state
+│  └─ SessionBusy     409      the message before it is still being answered
 ├─ LimitExceeded     429      the caller must wait
 ├─ ProviderError     502      a model failed
 │  ├─ ProviderTimeout 504     it did not end in time
@@ -98,6 +99,14 @@ class Conflict(CitewellError):
 
     code = "conflict"
     status = 409
+
+
+class SessionBusy(Conflict):
+    """Another message of this session is still being answered; wait and send yours again."""
+
+    code = "session_busy"
+    retryable = True
+    retry_after_seconds = 2.0
 
 
 class LimitExceeded(CitewellError):

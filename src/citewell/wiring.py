@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -25,16 +25,18 @@ from citewell.adapters.onnx_reranker import OnnxReranker
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.answer.expand import Expansion
-from citewell.answer.pipeline import AnswerPipeline
+from citewell.answer.path import Question, new_answer_id
+from citewell.answer.pipeline import AnswerPipeline, AnswerRun
 from citewell.answer.prompts import PROMPTS_SHA256
 from citewell.answer.prompts.rank import RANK
-from citewell.domain import Chunking
+from citewell.domain import AnswerId, AnswerPolicy, Chunking, Message, WorkspaceId
 from citewell.errors import InputError, Unavailable
 from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
 from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, LanguageModel, Queue, Reranker
+from citewell.records.questions import Asked
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
@@ -61,6 +63,33 @@ class Services:
     egress: Egress
     webhooks: WebhookSender
     diagnostics: Diagnostics
+
+    def start_answer(
+        self,
+        workspace_id: WorkspaceId,
+        asked: Asked,
+        policy: AnswerPolicy,
+        history: Sequence[Message] = (),
+        answer_id: AnswerId | None = None,
+    ) -> AnswerRun:
+        """Begin a question's path, by a workspace's rules and after what was said before.
+
+        Raises:  Unprocessable – there is no such mode.
+        """
+        return self.answers.start(
+            Question(
+                workspace_id=workspace_id,
+                text=asked.text,
+                scope=asked.scope,
+                limit=asked.limit,
+                mode=asked.mode,
+                policy=policy,
+                allowance=asked.allowance,
+                history=tuple(history),
+                session_id=asked.session_id,
+                answer_id=answer_id or new_answer_id(),
+            )
+        )
 
     async def check_ready(self) -> dict[str, str]:
         """Return what each dependency says: "ok", or a sentence on what is wrong."""

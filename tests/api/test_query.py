@@ -84,7 +84,8 @@ async def test_a_stream_tells_the_same_as_the_whole_answer(library: Api) -> None
     names = [name for name, _ in events]
     assert names[:2] == ["meta", "evidence"]
     assert names[-1] == "done"
-    assert set(names[2:-1]) == {"sentence"}
+    assert set(names[2:-2]) == {"sentence", "citation"}
+    assert names[-2] == "usage"
     done = events[-1][1]
     assert set(done) == set(whole)
     changing = {"answer_id", "timings_ms"}
@@ -101,11 +102,12 @@ async def test_a_stream_tells_the_same_as_the_whole_answer(library: Api) -> None
 async def test_a_refused_stream_says_so(library: Api) -> None:
     reply = await library.client.post("/query/stream", params={"q": "?!"})
     events = read_events(reply.text)
-    assert [name for name, _ in events] == ["meta", "refused", "done"]
-    assert events[1][1]["reason"] == events[2][1]["reason"] == "empty_question"
+    assert [name for name, _ in events] == ["meta", "refused", "usage", "done"]
+    assert events[1][1]["reason"] == events[3][1]["reason"] == "empty_question"
     reply = await library.client.post("/query/stream", json={"question": BREAD})
     names = [name for name, _ in read_events(reply.text)]
-    assert names in (["meta", "refused", "done"], ["meta", "evidence", "refused", "done"])
+    ending = ["refused", "usage", "done"]
+    assert names in (["meta", *ending], ["meta", "evidence", *ending])
 
 
 @pytest.mark.parametrize("path", ["/query", "/query/stream"])

@@ -53,6 +53,25 @@ SABOTAGE = {
         "UPDATE jobs SET status = 'queued', version_id = gen_random_uuid()",
         "UPDATE jobs SET status = 'running', task = 'wait'",
         "UPDATE jobs SET status = 'queued', task = 'embed'",
+        "UPDATE jobs SET status = 'queued', task = 'answer'",
+    ],
+    "no question outlives its job": ["""UPDATE jobs SET payload = '{"text": "Q?"}'"""],
+    "every answered question has its answer until that is removed": [
+        "UPDATE jobs SET task = 'answer', kind = 'answer'",
+    ],
+    "every answer rests on documents that are there": [
+        """INSERT INTO answers (workspace_id, id, question, refused, document_ids)
+        SELECT workspace_id, id, 'Q?', false, ARRAY[id, gen_random_uuid()] FROM documents""",
+    ],
+    "a session's messages are numbered without a gap": [
+        """WITH made AS (INSERT INTO sessions (workspace_id, id, expires_at)
+        SELECT workspace_id, id, now() FROM documents RETURNING workspace_id, id)
+        INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
+        SELECT workspace_id, id, place, 'user', 'Q?' FROM made, (VALUES (0), (2)) AS p (place)""",
+    ],
+    "no turn of a session is held long after its end": [
+        """INSERT INTO sessions (workspace_id, id, expires_at, turn_token, turn_until)
+        SELECT workspace_id, id, now(), id, now() - interval '1 hour' FROM documents""",
     ],
     "every finished job published its version": ["UPDATE versions SET published_at = NULL"],
     "every failed job says why": [

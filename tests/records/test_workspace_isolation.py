@@ -25,7 +25,11 @@ INSERT INTO staged_embeddings SELECT c.workspace_id, c.version_id, c.ordinal, v.
 INSERT INTO idempotency_keys VALUES (:w, 'key', 'fingerprint');
 INSERT INTO webhooks VALUES (:w, :w, 'https://example.org', 'secret');
 INSERT INTO webhook_deliveries (workspace_id, id, webhook_id, job_id, event)
-    VALUES (:w, :w, :w, :w, 'job.done')
+    VALUES (:w, :w, :w, :w, 'job.done');
+INSERT INTO sessions (workspace_id, id, expires_at) VALUES (:w, :w, now() + interval '1 hour');
+INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
+    VALUES (:w, :w, 0, 'user', 'secret');
+INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret')
 """
 
 

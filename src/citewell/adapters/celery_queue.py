@@ -22,6 +22,7 @@ ROUTES: dict[Task, str] = {
     "ingest": "document",
     "embed": "vectorstore",
     "publish": "vectorstore",
+    "answer": "rag",
 }
 MESSAGE_JOBS = 8
 """Jobs that one message may tell of."""

@@ -10,19 +10,25 @@ from starlette.formparsers import MultiPartParser
 
 from citewell import __version__
 from citewell.api import (
+    chat,
     collections,
     documents,
+    feedback,
     health,
     ingest,
     jobs,
     openai,
     pipeline,
+    policy,
     query,
     reindex,
     replay,
+    results,
+    sessions,
     tasks,
     webhooks,
 )
+from citewell.api.answer_stream import LiveAnswers
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.settings import Settings
@@ -63,12 +69,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_services(settings) as services:
             app.state.services = services
+            app.state.live_answers = LiveAnswers()
             reconciling = asyncio.create_task(
                 services.reconciler.run_forever(settings.jobs.reconcile_seconds)
             )
             try:
                 yield
             finally:
+                await app.state.live_answers.close()
                 reconciling.cancel()
                 # Its connection goes back before the pool closes; a query may swallow the request.
                 await asyncio.wait({reconciling}, timeout=STOP_SECONDS)
@@ -97,6 +105,11 @@ def create_app(settings: Settings) -> FastAPI:
         tasks,
         query,
         replay,
+        results,
+        chat,
+        sessions,
+        feedback,
+        policy,
         health,
         openai,
     ):

@@ -33,7 +33,11 @@ def get_workspace(_: Request) -> WorkspaceId:
     return PUBLIC_WORKSPACE
 
 
-def _uuid(value: str) -> UUID:
+def known_uuid(value: str) -> UUID:
+    """Read an id; a malformed one is unknown.
+
+    Raises:  NotFound – it is no UUID.
+    """
     try:
         return UUID(value)
     except ValueError as error:
@@ -42,24 +46,24 @@ def _uuid(value: str) -> UUID:
 
 def document_id(document_id: Annotated[str, Path(description="The document's id.")]) -> DocumentId:
     """Read a document's id; a malformed one is unknown."""
-    return DocumentId(_uuid(document_id))
+    return DocumentId(known_uuid(document_id))
 
 
 def job_id(job_id: Annotated[str, Path(description="The job's id.")]) -> JobId:
     """Read a job's id; a malformed one is unknown."""
-    return JobId(_uuid(job_id))
+    return JobId(known_uuid(job_id))
 
 
 def answer_id(answer_id: Annotated[str, Path(description="The answer's id.")]) -> AnswerId:
     """Read an answer's id; a malformed one is unknown."""
-    return AnswerId(_uuid(answer_id))
+    return AnswerId(known_uuid(answer_id))
 
 
 def webhook_id(
     webhook_id: Annotated[str, Path(description="The webhook's id.")],
 ) -> WebhookId:
     """Read a webhook's id; a malformed one is unknown."""
-    return WebhookId(_uuid(webhook_id))
+    return WebhookId(known_uuid(webhook_id))
 
 
 def version_id(
@@ -68,7 +72,7 @@ def version_id(
     ] = None,
 ) -> VersionId | None:
     """Read a version's id; a malformed one is unknown."""
-    return None if version_id is None else VersionId(_uuid(version_id))
+    return None if version_id is None else VersionId(known_uuid(version_id))
 
 
 def storable(value: str) -> str:

@@ -1,5 +1,6 @@
 """Read a request's filters into a scope."""
 
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -26,6 +27,14 @@ async def read_scope(
     if collection is not None:
         async with services.database.transaction(workspace_id) as connection:
             collection_id = await get_collection_id(connection, workspace_id, collection)
+    return replace(read_filters(filters), collection_id=collection_id)
+
+
+def read_filters(filters: dict[str, Any] | None) -> Scope:
+    """Check the filters of a request; the scope that they make is in all collections.
+
+    Raises:  Unprocessable – a filter is not understood.
+    """
     given = dict(filters or {})
     ids = _choices(given.pop("document_id", None), "document_id")
     names = _choices(given.pop("document_name", None), "document_name")
@@ -38,7 +47,6 @@ async def read_scope(
     if len(fields) > MOST_FIELDS or choices > MOST_CHOICES:
         raise Unprocessable("There are too many filters: at most 50 fields and 1000 values.")
     return Scope(
-        collection_id=collection_id,
         document_ids=None if ids is None else tuple(_document_id(value) for value in ids),
         document_names=None if names is None else tuple(names),
         metadata=fields,

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
-from citewell.domain import JobId, WorkspaceId
+from citewell.domain import JobId, Task, WorkspaceId
 from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.idempotency import KeptReply, keep_reply, take_key
 from citewell.records.jobs import mark_sent
@@ -59,13 +59,15 @@ AttemptDep = Annotated[Attempt, Depends(get_attempt)]
 class Accepted:
     """What a change did: the reply, the jobs to send, and where to look for more.
 
-    ``group`` is a job whose parts are sent after the reply, however many there are.
+    ``group`` is a job whose parts are sent after the reply, however many there are; ``task`` is
+    what is to be done for the jobs.
     """
 
     reply: BaseModel
     jobs: Sequence[JobId] = ()
     location: str | None = None
     group: JobId | None = None
+    task: Task = "ingest"
 
 
 async def do_once(
@@ -95,13 +97,15 @@ async def do_once(
         if attempt.key is not None:
             await keep_reply(connection, workspace_id, attempt.key, kept)
     response = _respond(kept, replayed=False)
-    await send_jobs(services, workspace_id, done.jobs)
+    await send_jobs(services, workspace_id, done.jobs, done.task)
     if done.group is not None:
         response.background = BackgroundTask(send_parts, services, workspace_id, done.group)
     return response, done
 
 
-async def send_jobs(services: Services, workspace_id: WorkspaceId, jobs: Sequence[JobId]) -> bool:
+async def send_jobs(
+    services: Services, workspace_id: WorkspaceId, jobs: Sequence[JobId], task: Task = "ingest"
+) -> bool:
     """Tell the workers; when the broker is away the reconciler does it later.
 
     Returns whether the broker took the messages.
@@ -109,7 +113,7 @@ async def send_jobs(services: Services, workspace_id: WorkspaceId, jobs: Sequenc
     try:
         for first in range(0, len(jobs), SEND_AT_ONCE):
             batch = list(jobs[first : first + SEND_AT_ONCE])
-            await services.queue.send("ingest", [(workspace_id, job) for job in batch])
+            await services.queue.send(task, [(workspace_id, job) for job in batch])
             async with services.database.transaction(workspace_id) as connection:
                 await mark_sent(connection, workspace_id, batch)
     except (Unavailable, InsufficientStorage) as error:

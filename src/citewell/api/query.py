@@ -1,42 +1,54 @@
-"""/search and /query: find chunks; answer with exact citations, at once or streamed."""
+"""/search and /query: find chunks; answer with exact citations, at once, streamed, or later."""
 
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Header, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from citewell.answer.path import Question
 from citewell.api import schemas
+from citewell.api.answer_events import WireEvent, events_of
+from citewell.api.answer_stream import (
+    LiveAnswersDep,
+    event_stream,
+    observe,
+    stream,
+)
 from citewell.api.deps import AnswerIdDep, CleanText, ServicesDep, WorkspaceDep
 from citewell.api.filters import read_scope
-from citewell.api.problems import problem_body, unexpected_body
-from citewell.domain import (
-    Answer,
-    AnswerEvent,
-    AnswerSentence,
-    EvidenceFound,
-    Finished,
-    Refusal,
-    Started,
-    WorkspaceId,
-)
-from citewell.errors import CitewellError, TooLarge
-from citewell.records.answers import add_answer, get_answer
-from citewell.telemetry import ANSWERS, STAGE_SECONDS
-from citewell.wiring import Services
+from citewell.api.once import AttemptDep
+from citewell.api.questions import PrefersAsync, read_question, take_turn
+from citewell.api.results import ACCEPTED, answer_later
+from citewell.errors import Unprocessable
+from citewell.records.answers import get_answer
 
 router = APIRouter(tags=["questions"])
 
-HEARTBEAT_SECONDS = 15
-SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
+def read_last_id(
+    header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    last_event_id: Annotated[
+        str | None, Query(description="Stands for the header, which wins.")
+    ] = None,
+) -> int:
+    """Return the id of the last event that a client saw; -1 when it saw none.
+
+    Raises:  Unprocessable – it is no number.
+    """
+    given = header or last_event_id
+    if given is None:
+        return -1
+    if not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise Unprocessable("Last-Event-ID must be the id of an event: a number from 0.")
+    return int(given)
+
+
+LastEventId = Annotated[int, Depends(read_last_id)]
 QueryBody = Annotated[schemas.QueryRequest | None, Body()]
 QueryText = Annotated[CleanText | None, Query(alias="q", description="The question.")]
-QueryMode = Annotated[schemas.Mode | None, Query(description="How to answer.")]
+QueryMode = Annotated[schemas.ModeName | None, Query(description="How to answer.")]
 
 
 @router.post("/search", response_model=schemas.SearchReply)
@@ -46,7 +58,7 @@ async def search(
     """Find the chunks that fit a query best, by meaning and by words; no answer is written."""
     scope = await read_scope(services, workspace_id, body.collection, body.filters)
     found = await services.answers.search(workspace_id, body.query, scope, body.limit)
-    _observe(found.timings_ms)
+    observe(found.timings_ms)
     return _json(
         schemas.SearchReply(
             results=[schemas.Result.model_validate(item) for item in found.candidates],
@@ -55,41 +67,45 @@ async def search(
     )
 
 
-@router.post("/query", response_model=schemas.Answer)
+@router.post("/query", response_model=schemas.Answer, responses=ACCEPTED)
 async def query(
     services: ServicesDep,
     workspace_id: WorkspaceDep,
+    live_answers: LiveAnswersDep,
+    attempt: AttemptDep,
+    prefers_async: PrefersAsync,
     body: QueryBody = None,
     q: QueryText = None,
     mode: QueryMode = None,
 ) -> Response:
-    """Answer a question from the documents, or refuse and say why."""
-    question = await _read_question(services, workspace_id, body, q, mode)
-    answer = None
-    async for event in services.answers.start(question).events():
-        if isinstance(event, Finished):
-            answer = event.answer
-    assert answer is not None, "the pipeline ends with Finished"
-    return _json(await _keep(services, workspace_id, answer))
+    """Answer a question from the documents, or refuse and say why; with ``async``, later."""
+    body = joined(body, q, mode)
+    ready = await read_question(services, workspace_id, body.question or "", body)
+    if prefers_async or body.respond_async:
+        return await answer_later(services, ready, attempt, preferred=prefers_async)
+    ready = await take_turn(services, ready, in_session=False)
+    return _json(schemas.Answer.model_validate(await live_answers.make(services, ready)))
 
 
 @router.post("/query/stream", response_class=EventSourceResponse)
-async def stream(
+async def stream_query(
     services: ServicesDep,
     workspace_id: WorkspaceDep,
+    live_answers: LiveAnswersDep,
     body: QueryBody = None,
     q: QueryText = None,
     mode: QueryMode = None,
-) -> EventSourceResponse:
-    """Stream an answer as server-sent events: meta, evidence, sentence …, refused?, done.
+) -> Response:
+    """Stream an answer as server-sent events: meta, evidence, sentence, citation …, usage, done.
 
-    Each event's data is JSON; ``done`` carries the whole result as ``POST /query`` returns it; a
-    failure after the first byte is an ``error`` event with a problem's body.
+    Each event's data is JSON, and its id its place; ``done`` carries the whole result as
+    ``POST /query`` returns it. With the policy ``delivery: token`` each checked sentence comes word
+    by word as ``token`` events. A refusal is ``refused``; a failure after the first byte is an
+    ``error`` event with a problem's body.
     """
-    question = await _read_question(services, workspace_id, body, q, mode)
-    return EventSourceResponse(
-        _events(services, workspace_id, question), ping=HEARTBEAT_SECONDS, headers=SSE_HEADERS
-    )
+    body = joined(body, q, mode)
+    ready = await read_question(services, workspace_id, body.question or "", body)
+    return stream(live_answers.start(services, await take_turn(services, ready, in_session=False)))
 
 
 @router.get("/answers/{answer_id}", response_model=schemas.Answer)
@@ -101,84 +117,41 @@ async def get_one(
         return await get_answer(connection, workspace_id, answer_id)
 
 
-async def _read_question(
-    services: Services,
-    workspace_id: WorkspaceId,
-    body: schemas.QueryRequest | None,
-    q: str | None,
-    mode: schemas.Mode | None,
-) -> Question:
-    body = body or schemas.QueryRequest.model_validate({})
-    text = (body.question if body.question is not None else q) or ""
-    longest = services.settings.answer.max_question_characters
-    if len(text) > longest:
-        raise TooLarge(f"The question is longer than {longest} characters. Ask it more shortly.")
-    scope = await read_scope(services, workspace_id, body.collection, body.filters)
-    return Question(
-        workspace_id=workspace_id,
-        text=text,
-        scope=scope,
-        limit=body.limit or services.settings.answer.max_evidence,
-        mode=mode or body.mode,
-    )
+@router.get("/answers/{answer_id}/events", response_class=EventSourceResponse)
+async def follow(
+    services: ServicesDep,
+    workspace_id: WorkspaceDep,
+    live_answers: LiveAnswersDep,
+    answer_id: AnswerIdDep,
+    last_id: LastEventId,
+) -> Response:
+    """Stream an answer's events again, those after ``Last-Event-ID``, with the same ids.
 
-
-async def _events(
-    services: Services, workspace_id: WorkspaceId, question: Question
-) -> AsyncIterator[ServerSentEvent]:
-    number = 0
-    try:
-        async for event in services.answers.start(question).events():
-            name, data = await _wire(services, workspace_id, event)
-            yield ServerSentEvent(data, event=name, id=str(number))
-            number += 1
-    except CitewellError as error:
-        problem = problem_body(error.status, error.reason, error.message)
-        yield ServerSentEvent(json.dumps(problem), event="error")
-    except Exception as error:  # noqa: BLE001 - a door: the reply has begun, so the bug is told inside the stream
-        yield ServerSentEvent(json.dumps(unexpected_body(error)), event="error")
-
-
-async def _wire(
-    services: Services, workspace_id: WorkspaceId, event: AnswerEvent
-) -> tuple[str, str]:
-    """Return an event's name and its data as JSON."""
-    match event:
-        case Started():
-            name, value = "meta", schemas.Meta.model_validate(event)
-        case EvidenceFound():
-            name, value = "evidence", schemas.Evidence.model_validate(event)
-        case AnswerSentence():
-            name, value = "sentence", schemas.Sentence.model_validate(event)
-        case Refusal():
-            name, value = "refused", schemas.Refused.model_validate(event)
-        case Finished():
-            name, value = "done", await _keep(services, workspace_id, event.answer)
-    return name, value.model_dump_json()
-
-
-async def _keep(services: Services, workspace_id: WorkspaceId, answer: Answer) -> schemas.Answer:
-    """Count the answer and store it, so that it can be looked up by its id."""
-    reply = schemas.Answer.model_validate(answer)
-    ANSWERS.labels(answer.reason or "answered").inc()
-    _observe(answer.timings_ms)
+    An answer that this process is still making is followed to its end; one that was made before is
+    told from what is stored, with nothing in between. Without anything left the reply is 204.
+    """
+    live = live_answers.find(workspace_id, answer_id)
+    if live is not None:
+        return stream(live, last_id)
     async with services.database.transaction(workspace_id) as connection:
-        await add_answer(
-            connection,
-            workspace_id,
-            answer.answer_id,
-            answer.question,
-            answer.refused,
-            sorted({source.document_id for source in answer.sources}),
-            reply.model_dump(mode="json"),
-            manifest=answer.manifest,
-        )
-    return reply
+        events = events_of(await get_answer(connection, workspace_id, answer_id))
+    if last_id + 1 >= len(events):
+        return Response(status_code=204)
+    return event_stream(_again(events, last_id + 1))
 
 
-def _observe(timings_ms: Any) -> None:
-    for stage, milliseconds in timings_ms.items():
-        STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+async def _again(events: Sequence[WireEvent], first: int) -> AsyncGenerator[ServerSentEvent]:
+    for place, event in enumerate(events[first:], first):
+        yield event.encode(place)
+
+
+def joined(
+    body: schemas.QueryRequest | None, q: str | None, mode: str | None
+) -> schemas.QueryRequest:
+    """Put a question together from the body and the address."""
+    body = body or schemas.QueryRequest.model_validate({})
+    question = body.question if body.question is not None else q
+    return body.model_copy(update={"question": question, "mode": mode or body.mode})
 
 
 def _json(value: BaseModel) -> Response:

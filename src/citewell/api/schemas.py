@@ -1,15 +1,15 @@
 """The wire's shapes: what requests hold and what replies look like."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from citewell.api.deps import CleanJson, CleanText, CollectionName
 from citewell.domain import DEFAULT_COLLECTION, JobStatus
 
-Mode = Literal["standard"]
+ModeName = Annotated[CleanText, StringConstraints(min_length=1, max_length=100)]
 MOST_FIELDS = 100
 """More than any request has; each unknown one would become an error of a kilobyte."""
 
@@ -211,22 +211,39 @@ class SearchReply(Wire):
     timings_ms: dict[str, float]
 
 
-class QueryRequest(Request):
-    """A question; ``q`` and ``mode`` may stand in the address instead."""
+class Budget(Request):
+    """What one question may take; the settings' limits stay."""
 
-    question: CleanText | None = Field(None, examples=["Who built the first pendulum clock?"])
-    mode: Mode = "standard"
+    seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    cost_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
+
+
+class AskRequest(Request):
+    """What every question may say of how it is answered.
+
+    ``mode`` is one of ``standard``, ``crag``, ``structured``, or several joined with ``+``; the
+    workspace's policy gives it if absent. ``async`` leaves the answer to a worker.
+    """
+
+    mode: ModeName | None = Field(None, examples=["crag+structured"])
     limit: int | None = Field(None, ge=1, le=50, description="Most evidence chunks.")
     collection: CollectionName | None = None
     filters: CleanJson | None = None
-    session_id: None = Field(None, description="Sessions are not there yet; leave it empty.")
+    session_id: UUID | None = Field(None, description="A conversation that this belongs to.")
+    budget: Budget | None = None
+    respond_async: bool = Field(False, alias="async")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _explain_session(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("session_id") is not None:  # pyright: ignore[reportUnknownMemberType]
-            raise ValueError("session_id must be empty: this version has no sessions yet")
-        return value  # pyright: ignore[reportUnknownVariableType]
+
+class QueryRequest(AskRequest):
+    """A question; ``q`` and ``mode`` may stand in the address instead."""
+
+    question: CleanText | None = Field(None, examples=["Who built the first pendulum clock?"])
+
+
+class ChatRequest(AskRequest):
+    """A message; without a ``session_id`` it begins a session."""
+
+    message: CleanText = Field(examples=["Who built the first pendulum clock?"])
 
 
 class Citation(Wire):
@@ -247,18 +264,54 @@ class Citation(Wire):
 
 
 class Usage(Wire):
-    """Tokens that the language model took and wrote."""
+    """Tokens that the language model took and wrote, and an estimate of what they cost."""
 
     input_tokens: int
     output_tokens: int
+    cost_usd: float | None = None
+
+
+class Sentence(Wire):
+    """One sentence with its citations; ``problems`` names what did not check, where it is shown."""
+
+    text: str
+    citations: list[Citation]
+    problems: list[str] = []
+
+
+class Grade(Wire):
+    """How well a chunk fits the question."""
+
+    chunk_id: UUID
+    grade: Literal["correct", "ambiguous", "incorrect"]
+    score: float
+
+
+class Dropped(Wire):
+    """A sentence that was not shown."""
+
+    problems: list[str]
+
+
+class Skipped(Wire):
+    """A stage that was left out, and why."""
+
+    stage: str
+    why: Literal["time", "money", "failed"]
 
 
 class Answer(Wire):
-    """An answer with its exact citations, or a refusal with its reason."""
+    """An answer with its exact citations, or a refusal with its reason.
+
+    ``status`` is ``incomplete`` when it broke off; ``reason`` and ``message`` then say why.
+    """
 
     answer_id: UUID
+    session_id: UUID | None = None
+    status: Literal["complete", "incomplete"] = "complete"
     question: str
     answer: str
+    sentences: list[Sentence] = []
     citations: list[Citation]
     sources: list[Result]
     refused: bool
@@ -266,33 +319,15 @@ class Answer(Wire):
     message: str | None
     mode: str
     model: str
+    standalone: str | None = None
+    queries: list[str] = []
+    strategy: str | None = None
+    rephrased: str | None = None
+    grades: list[Grade] = []
+    confidence: float | None = None
+    cannot_answer: bool | None = None
+    reasoning: str | None = None
+    dropped: list[Dropped] = []
+    skipped: list[Skipped] = []
     timings_ms: dict[str, float]
     usage: Usage
-
-
-class Sentence(Wire):
-    """One checked sentence of a streamed answer."""
-
-    text: str
-    citations: list[Citation]
-
-
-class Meta(Wire):
-    """A stream's first event."""
-
-    answer_id: UUID
-    mode: str
-    model: str
-
-
-class Evidence(Wire):
-    """The chunks that the answer may rest on."""
-
-    sources: list[Result]
-
-
-class Refused(Wire):
-    """Why the question is not answered."""
-
-    reason: str
-    message: str

@@ -15,6 +15,7 @@ PLACES = {"parse": 0, "chunk": 1, "stage": 1, "embed": 2, "publish": 3}
 MEASURED = ("parse", "embed", "publish")
 """Stages whose seconds tell that they ended; a file is cut while it is read."""
 OPEN = {"queued", "running"}
+STEPLESS = {"wait", "embed", "answer"}
 
 
 def step_id(job_id: UUID, name: str) -> UUID:
@@ -33,8 +34,8 @@ def wire_job_detail(row: JobRow) -> job_schemas.JobDetail:
 
 
 def steps_of(row: JobRow) -> list[job_schemas.Step]:
-    """Return a job's steps; a job that waits for others, and a part of a large file, has none."""
-    if row.task in {"wait", "embed"}:
+    """Return a job's steps; one that waits for others, a large file's part, a question: none."""
+    if row.task in STEPLESS:
         return []
     seconds: dict[str, float] = row.progress.get("seconds") or {}
     reached = _reached(row)
@@ -64,7 +65,7 @@ def share_of(row: JobRow) -> float:
     """Return how much of a job is done, from 0 to 1."""
     if row.status == "done":
         return 1.0
-    if row.task in {"wait", "embed"}:
+    if row.task in STEPLESS:
         return _fraction(row)
     reached = _reached(row)
     return round(sum(WEIGHTS[:reached]) + WEIGHTS[reached] * _fraction(row), 4)

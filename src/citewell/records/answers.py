@@ -8,12 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import AnswerId, DocumentId, Json, SessionId, WorkspaceId
 from citewell.errors import NotFound
+from citewell.records.answer_form import REMOVED
 from citewell.records.statements import text
 
 AnswerStatus = Literal["complete", "incomplete"]
+YOUNG_MINUTES = 15
 
 
-async def add_answer(  # noqa: PLR0913 - one row has so many columns
+async def add_answer(  # noqa: PLR0913 - a row has as many columns
     connection: AsyncConnection,
     workspace_id: WorkspaceId,
     answer_id: AnswerId,
@@ -25,21 +27,23 @@ async def add_answer(  # noqa: PLR0913 - one row has so many columns
     status: AnswerStatus = "complete",
     session_id: SessionId | None = None,
     manifest: Json | None = None,
-) -> None:
+) -> bool:
     """Store one answer as it was sent, unless a document in it was deleted meanwhile.
 
-    ``manifest`` says what its retrieval rested on; one that broke off is ``incomplete``.
+    Returns whether it is stored. ``manifest`` says what its retrieval rested on; one that broke off
+    is ``incomplete``. The commit waits for the disk only where a session counts on it.
 
     Holds:   a document that is locked against others' keys is just being deleted; no answer
              outlives it, and none waits for it.
     """
-    await connection.execute(text("SET LOCAL synchronous_commit = off"))
-    await connection.execute(
+    if session_id is None:
+        await connection.execute(text("SET LOCAL synchronous_commit = off"))
+    added = await connection.execute(
         text(
             "INSERT INTO answers (workspace_id, id, question, refused, document_ids, result, "
             "status, session_id, manifest) "
             "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
-            "CAST(:result AS jsonb), :status, :session, CAST(:manifest AS jsonb) "
+            "CAST(:result AS jsonb), :status, CAST(:session AS uuid), CAST(:manifest AS jsonb) "
             "WHERE (SELECT count(*) FROM (SELECT 1 FROM documents "
             "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[])) "
             "FOR KEY SHARE SKIP LOCKED) AS kept) "
@@ -57,6 +61,7 @@ async def add_answer(  # noqa: PLR0913 - one row has so many columns
             "manifest": json.dumps(manifest or {}),
         },
     )
+    return added.rowcount > 0
 
 
 async def get_answer(
@@ -94,20 +99,70 @@ async def get_manifest(
 async def remove_answers_from(
     connection: AsyncConnection, workspace_id: WorkspaceId, document_ids: Sequence[DocumentId]
 ) -> None:
-    """Remove the answers that hold text of these documents: deleted means gone there too."""
+    """Remove the answers that hold text of these documents, and blank what sessions hold of them.
+
+    Deleted means gone there too.
+    """
     await connection.execute(
         text(
-            "DELETE FROM answers WHERE workspace_id = :workspace "
-            "AND document_ids && CAST(:documents AS uuid[])"
+            BLANK.format(
+                chosen="workspace_id = :workspace AND document_ids && CAST(:documents AS uuid[])"
+            )
         ),
         {"workspace": workspace_id, "documents": list(document_ids)},
     )
 
 
+async def remove_orphaned_answers(connection: AsyncConnection) -> int:
+    """Remove young answers that were stored while one of their documents was being deleted.
+
+    Needs a system transaction. Returns how many there were.
+    """
+    found = await connection.scalar(
+        text(
+            f"SELECT count(*) FROM answers WHERE {ORPHANED} "
+            "AND created_at > now() - make_interval(mins => :minutes)"
+        ),
+        {"minutes": YOUNG_MINUTES},
+    )
+    if found:
+        await connection.execute(text(BLANK_ORPHANED))
+    return found or 0
+
+
 async def remove_old_answers(connection: AsyncConnection, keep_days: int) -> int:
-    """Remove answers older than ``keep_days``; needs a system transaction."""
-    removed = await connection.execute(
-        text("DELETE FROM answers WHERE created_at < now() - make_interval(days => :days)"),
+    """Remove answers older than ``keep_days``; needs a system transaction.
+
+    Those of a session stay as long as it: they tell which documents its messages quote.
+    """
+    removed = await connection.scalar(
+        text(
+            "WITH gone AS (DELETE FROM answers a "
+            "WHERE a.created_at < now() - make_interval(days => :days) "
+            "AND NOT EXISTS (SELECT FROM messages m "
+            "WHERE m.workspace_id = a.workspace_id AND m.answer_id = a.id) "
+            "RETURNING a.workspace_id, a.id), marked AS ("
+            + MARK_JOBS
+            + ") SELECT count(*) FROM gone"
+        ),
         {"days": keep_days},
     )
-    return removed.rowcount
+    return removed or 0
+
+
+MARK_JOBS = """
+UPDATE jobs j SET progress = j.progress || '{"answer": "removed"}' FROM gone
+WHERE j.workspace_id = gone.workspace_id AND j.id = gone.id
+"""
+"""The job of a question says that its answer was there once."""
+BLANK = (
+    "WITH gone AS (DELETE FROM answers WHERE {chosen} RETURNING workspace_id, id), marked AS ("
+    + MARK_JOBS.replace("{", "{{").replace("}", "}}")
+    + f") UPDATE messages m SET content = '{REMOVED}' FROM gone WHERE m.workspace_id = "
+    "gone.workspace_id AND m.answer_id = gone.id AND m.role = 'assistant'"
+)
+ORPHANED = """
+EXISTS (SELECT FROM unnest(answers.document_ids) AS named (id) WHERE NOT EXISTS (
+    SELECT FROM documents d WHERE d.workspace_id = answers.workspace_id AND d.id = named.id))
+"""
+BLANK_ORPHANED = BLANK.format(chosen=ORPHANED)

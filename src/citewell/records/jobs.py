@@ -261,7 +261,7 @@ async def cancel_job(
 
 CANCEL = """
 UPDATE jobs SET status = 'cancelled', reason = 'cancelled', message = 'The job was cancelled.',
-    finished_at = now(), lease_token = NULL, lease_until = NULL, password = NULL
+    finished_at = now(), lease_token = NULL, lease_until = NULL, password = NULL, payload = '{}'
 WHERE workspace_id = :workspace AND status = ANY(:open)
 """
 
@@ -279,6 +279,8 @@ async def retry_job(
              a newer version.
     """
     row = await get_job(connection, workspace_id, job_id)
+    if row.kind == "answer":
+        raise Conflict("A question is forgotten when its job ends. Ask it again.")
     is_group = row.task == "wait"
     values: dict[str, object] = {"workspace": workspace_id, "job": job_id, "password": password}
     chosen = "j.parent_id = :job" if is_group else "j.id = :job"

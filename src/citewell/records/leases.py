@@ -8,8 +8,8 @@ in the order of their ids, so that two processes never wait for each other.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,18 +22,32 @@ FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that this worker holds, and the file that it is about.
-
-    ``staged`` says that the version was read and cut before, by an earlier try.
-    """
+@dataclass(frozen=True, slots=True, eq=False)
+class Lease:
+    """A job that this worker holds; ``payload`` is a question's own."""
 
     workspace_id: WorkspaceId
     job_id: JobId
     token: UUID
     task: Task
     attempt: int
+    request_id: str | None
+    payload: Json
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lease) and other.token == self.token
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim(Lease):
+    """A job about a file, with the file.
+
+    ``staged`` says that the version was read and cut before, by an earlier try.
+    """
+
     parent_id: JobId | None
     part: int | None
     document_id: DocumentId
@@ -41,7 +55,6 @@ class Claim:
     name: str
     sha256: str
     media_type: str
-    request_id: str | None
     password: str | None
     published: bool
     staged: bool
@@ -49,7 +62,7 @@ class Claim:
 
 CLAIM = """
 WITH wanted AS (
-    SELECT j.id, w.token FROM jobs j
+    SELECT j.id, j.version_id, w.token FROM jobs j
     JOIN unnest(CAST(:jobs AS uuid[]), CAST(:tasks AS text[]), CAST(:tokens AS uuid[]))
         AS w (id, task, token) ON w.id = j.id AND w.task = j.task
     WHERE j.workspace_id = :workspace AND j.status = 'queued'
@@ -61,13 +74,12 @@ UPDATE jobs j SET status = 'running', attempt = j.attempt + 1, lease_token = wan
     started_at = coalesce(j.started_at, now()),
     progress = j.progress || jsonb_build_object('stage',
         CASE j.task WHEN 'ingest' THEN 'parse' ELSE j.task END)
-FROM wanted, versions v JOIN documents d
-ON d.workspace_id = v.workspace_id AND d.id = v.document_id
-WHERE j.workspace_id = :workspace AND j.id = wanted.id
-AND v.workspace_id = j.workspace_id AND v.id = j.version_id
-RETURNING j.workspace_id, j.id, j.lease_token, j.task, j.attempt, j.parent_id, j.part, d.id, v.id,
-    d.name, v.sha256, v.media_type, j.request_id, j.password, d.active_version_id IS NOT NULL,
-    v.staged_at IS NOT NULL
+FROM wanted LEFT JOIN versions v ON v.workspace_id = :workspace AND v.id = wanted.version_id
+LEFT JOIN documents d ON d.workspace_id = v.workspace_id AND d.id = v.document_id
+WHERE j.workspace_id = :workspace AND j.id = wanted.id AND (v.id IS NOT NULL OR j.task = 'answer')
+RETURNING j.workspace_id, j.id, j.lease_token, j.task, j.attempt, j.request_id, j.payload,
+    j.parent_id, j.part, d.id, v.id, d.name, v.sha256, v.media_type, j.password,
+    d.active_version_id IS NOT NULL, v.staged_at IS NOT NULL
 """
 
 
@@ -78,6 +90,7 @@ WHERE j.workspace_id = :workspace AND j.status = 'queued'
 AND coalesce(j.run_after, now()) <= now()
 """
 
+LEASE_COLUMNS = len(fields(Lease))
 LOCKED_PAUSES_SECONDS = (0.02, 0.1, 0.4)
 """A job that is locked is tried again after each; then the reconciler sends it again later."""
 
@@ -87,13 +100,13 @@ async def claim_jobs(
     workspace_id: WorkspaceId,
     wanted: Sequence[tuple[JobId, Task]],
     lease_seconds: float,
-) -> dict[JobId, Claim]:
+) -> dict[JobId, Lease]:
     """Take those of the jobs that wait for this very task; the others have nothing to be done.
 
     Holds:   a locked job is waited for as long as noting that it was sent may take, and no longer:
              it is about to be removed or cancelled, which must not keep the other jobs waiting.
     """
-    claims: dict[JobId, Claim] = {}
+    claims: dict[JobId, Lease] = {}
     for pause in (*LOCKED_PAUSES_SECONDS, None):
         left = [(job_id, task) for job_id, task in wanted if job_id not in claims]
         values: dict[str, object] = {
@@ -103,7 +116,7 @@ async def claim_jobs(
         }
         taking = {**values, "tokens": [uuid4() for _ in left], "lease": lease_seconds}
         rows = await connection.execute(text(CLAIM), taking)
-        claims |= {claim.job_id: claim for claim in (Claim(*row) for row in rows)}
+        claims |= {lease.job_id: lease for lease in map(_lease_of, rows)}
         if pause is None or len(claims) == len({job_id for job_id, _ in wanted}):
             break
         if not await connection.scalar(text(COUNT_WAITING), values):
@@ -112,8 +125,14 @@ async def claim_jobs(
     return claims
 
 
+def _lease_of(row: Sequence[Any]) -> Lease:
+    """Make a lease of a row of ``CLAIM``; a question has no file."""
+    lease = Lease(*row[:LEASE_COLUMNS])
+    return lease if lease.task == "answer" else Claim(*row)
+
+
 async def hold_jobs(
-    connection: AsyncConnection, workspace_id: WorkspaceId, claims: Sequence[Claim]
+    connection: AsyncConnection, workspace_id: WorkspaceId, claims: Sequence[Lease]
 ) -> set[JobId]:
     """Lock those of the jobs that are still held by these claims, until the transaction ends.
 
@@ -132,7 +151,7 @@ async def hold_jobs(
     return {JobId(row) for row in rows}
 
 
-async def hold_job(connection: AsyncConnection, claim: Claim) -> None:
+async def hold_job(connection: AsyncConnection, claim: Lease) -> None:
     """Lock one job that is still held by this claim.
 
     Raises:  LeaseLost – another worker took it, or it was cancelled.
@@ -144,7 +163,7 @@ async def hold_job(connection: AsyncConnection, claim: Claim) -> None:
 async def renew_leases(
     connection: AsyncConnection,
     workspace_id: WorkspaceId,
-    progress: Mapping[Claim, Json],
+    progress: Mapping[Lease, Json],
     lease_seconds: float,
 ) -> set[JobId]:
     """Say that the worker lives, and how far it is; return the jobs that it still holds.
@@ -201,7 +220,7 @@ async def finish_jobs(
             "AND id IN (SELECT parent_id FROM jobs WHERE workspace_id = :workspace "
             "AND id = ANY(CAST(:jobs AS uuid[]))) ORDER BY id FOR NO KEY UPDATE) "
             "UPDATE jobs j SET status = 'done', finished_at = now(), lease_token = NULL, "
-            "lease_until = NULL, password = NULL, "
+            "lease_until = NULL, password = NULL, payload = '{}', "
             "progress = j.progress || CAST(p.progress AS jsonb) || jsonb_build_object('seconds', "
             "coalesce(j.progress -> 'seconds', '{}') "
             "|| coalesce(CAST(p.progress AS jsonb) -> 'seconds', '{}')) "
@@ -217,7 +236,7 @@ async def finish_jobs(
     )
 
 
-async def fail_job(connection: AsyncConnection, claim: Claim, reason: str, message: str) -> None:
+async def fail_job(connection: AsyncConnection, claim: Lease, reason: str, message: str) -> None:
     """End a job for good, because another try would come to the same end.
 
     Raises:  LeaseLost – this worker does not hold the job any more.
@@ -226,13 +245,14 @@ async def fail_job(connection: AsyncConnection, claim: Claim, reason: str, messa
         connection,
         claim,
         "status = 'failed', finished_at = now(), reason = :reason, message = :message, "
-        'password = NULL, progress = progress || \'{"stage": "failed"}\'',
+        "password = NULL, payload = '{}', "
+        'progress = progress || \'{"stage": "failed"}\'',
         {"reason": reason, "message": message},
     )
 
 
 async def release_job(
-    connection: AsyncConnection, claim: Claim, max_attempts: int, reason: str, message: str
+    connection: AsyncConnection, claim: Lease, max_attempts: int, reason: str, message: str
 ) -> None:
     """Give a job back for another try after a growing pause, or fail it after the last one.
 
@@ -254,7 +274,7 @@ async def release_job(
     )
 
 
-async def return_job(connection: AsyncConnection, claim: Claim) -> None:
+async def return_job(connection: AsyncConnection, claim: Lease) -> None:
     """Give a job back untried, because its worker is told to stop; it waits for another one.
 
     Raises:  LeaseLost – this worker does not hold the job any more.
@@ -268,8 +288,25 @@ async def return_job(connection: AsyncConnection, claim: Claim) -> None:
     )
 
 
+async def postpone_job(
+    connection: AsyncConnection, claim: Lease, pause_seconds: float, reason: str, message: str
+) -> None:
+    """Give a job back untried, because it is not its turn yet.
+
+    Raises:  LeaseLost – this worker does not hold the job any more.
+    """
+    await _change(
+        connection,
+        claim,
+        "status = 'queued', attempt = attempt - 1, sent_at = NULL, reason = :reason, "
+        "message = :message, run_after = now() + make_interval(secs => :pause), "
+        'progress = progress || \'{"stage": "queued"}\'',
+        {"reason": reason, "message": message, "pause": pause_seconds},
+    )
+
+
 async def _change(
-    connection: AsyncConnection, claim: Claim, changes: str, values: Mapping[str, object]
+    connection: AsyncConnection, claim: Lease, changes: str, values: Mapping[str, object]
 ) -> None:
     changed = await connection.execute(
         text(
@@ -320,7 +357,11 @@ async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int
             "CASE WHEN attempt = 1 THEN 0 ELSE least(:pause * 2 ^ (attempt - 1), :longest) END), "
             "finished_at = CASE WHEN attempt >= :most THEN now() END, reason = :reason, "
             "password = CASE WHEN attempt >= :most THEN NULL ELSE password END, "
-            "message = CASE WHEN attempt >= :most THEN 'The worker stopped while reading this "
+            "payload = CASE WHEN attempt >= :most THEN '{}' ELSE payload END, "
+            "message = CASE WHEN task = 'answer' THEN CASE WHEN attempt >= :most "
+            "THEN 'The worker stopped while answering, each time it was tried. Ask again.' "
+            "ELSE 'The worker stopped while answering; the question is tried again.' END "
+            "WHEN attempt >= :most THEN 'The worker stopped while reading this "
             "document, each time it was tried. Upload it again, or in smaller parts.' "
             "ELSE 'The worker stopped while reading this document; it is tried again.' END "
             "FROM lost WHERE j.workspace_id = lost.workspace_id AND j.id = lost.id"
@@ -335,7 +376,7 @@ async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int
     return changed.rowcount
 
 
-def _keys(workspace_id: WorkspaceId, claims: Sequence[Claim]) -> dict[str, object]:
+def _keys(workspace_id: WorkspaceId, claims: Sequence[Lease]) -> dict[str, object]:
     return {
         "workspace": workspace_id,
         "jobs": [claim.job_id for claim in claims],

@@ -10,13 +10,14 @@ import structlog
 from citewell.domain import JobId, Task, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
-from citewell.records.answers import remove_old_answers
+from citewell.records.answers import remove_old_answers, remove_orphaned_answers
 from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
 from citewell.records.idempotency import remove_old_keys
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
 from citewell.records.leases import requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.session import Database
+from citewell.records.sessions import remove_expired_sessions
 from citewell.records.statements import text
 from citewell.records.vector_index import ensure_vector_index
 from citewell.telemetry import OPEN_JOBS
@@ -43,7 +44,7 @@ class Reconciler:
     orphans_due: float = 0.0
 
     async def run(self) -> None:
-        """Do one round: expired leases, unsent jobs, term statistics, old answers, orphan blobs.
+        """Do one round: what is expired or old, unsent jobs, term statistics, orphan blobs.
 
         Raises:  Unavailable – PostgreSQL does not answer; the next round tries again.
         """
@@ -105,6 +106,8 @@ class Reconciler:
     async def _remove_old(self) -> None:
         async with self.database.system_transaction() as connection:
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            await remove_expired_sessions(connection)
+            await remove_orphaned_answers(connection)
             await remove_old_answers(connection, self.keep_answers_days)
             await remove_old_keys(connection)
 

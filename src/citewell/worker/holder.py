@@ -10,7 +10,7 @@ import structlog
 
 from citewell.domain import JobId, Json, Task, WorkspaceId
 from citewell.errors import CitewellError, Unavailable
-from citewell.records.leases import Claim, claim_jobs, renew_leases
+from citewell.records.leases import Lease, claim_jobs, renew_leases
 from citewell.records.session import Database
 from citewell.settings import JobSettings
 from citewell.worker.group import Grouped
@@ -41,10 +41,10 @@ class JobHolder:
     def __init__(self, database: Database, settings: JobSettings) -> None:
         self._database = database
         self._settings = settings
-        self._held: dict[Claim, _Held] = {}
+        self._held: dict[Lease, _Held] = {}
         self._claims = Grouped(self._claim, MOST_CLAIMS)
 
-    async def claim(self, wanted: Wanted) -> Claim | None:
+    async def claim(self, wanted: Wanted) -> Lease | None:
         """Take a job; a database that is just starting again is waited for."""
         for pause in CLAIM_PAUSES_SECONDS:
             try:
@@ -54,16 +54,16 @@ class JobHolder:
                 await asyncio.sleep(pause)
         return None
 
-    def hold(self, claim: Claim, lose: Callable[[], None]) -> None:
+    def hold(self, claim: Lease, lose: Callable[[], None]) -> None:
         """Keep a claim's lease alive; ``lose`` is called when it is another's all the same."""
         self._held[claim] = _Held(lose)
 
-    def tell(self, claim: Claim, progress: Json) -> None:
+    def tell(self, claim: Lease, progress: Json) -> None:
         """Note how far a job is, for the next heartbeat."""
         if held := self._held.get(claim):
             held.progress, held.told = progress, False
 
-    def last_word(self, claim: Claim) -> Json:
+    def last_word(self, claim: Lease) -> Json:
         """Return what was told of a claim last, for the transaction that ends its job.
 
         Holds:   its lease is renewed until that has its turn; that it then ends is no loss.
@@ -74,7 +74,7 @@ class JobHolder:
         held.told = held.ending = True
         return held.progress
 
-    def let_go(self, claim: Claim) -> None:
+    def let_go(self, claim: Lease) -> None:
         """Stop renewing a claim."""
         self._held.pop(claim, None)
 
@@ -91,7 +91,7 @@ class JobHolder:
 
     async def _beat(self) -> None:
         due = monotonic() - self._settings.heartbeat_seconds
-        by_workspace: dict[WorkspaceId, dict[Claim, Json]] = defaultdict(dict)
+        by_workspace: dict[WorkspaceId, dict[Lease, Json]] = defaultdict(dict)
         for claim, held in self._held.items():
             if not held.told or held.renewed < due:
                 by_workspace[claim.workspace_id][claim] = held.progress
@@ -110,12 +110,12 @@ class JobHolder:
                 else:
                     held.lose()
 
-    async def _claim(self, wanted: Sequence[Wanted]) -> list[Claim | None]:
+    async def _claim(self, wanted: Sequence[Wanted]) -> list[Lease | None]:
         # An old message may tell of another task than a new one: both are tried.
         by_workspace: dict[WorkspaceId, set[tuple[JobId, Task]]] = defaultdict(set)
         for workspace_id, job_id, task in wanted:
             by_workspace[workspace_id].add((job_id, task))
-        claims: dict[JobId, Claim] = {}
+        claims: dict[JobId, Lease] = {}
         for workspace_id, jobs in by_workspace.items():
             async with self._database.transaction(workspace_id) as connection:
                 claims |= await claim_jobs(

@@ -1,24 +1,36 @@
 """One claimed job, from its task to its end: done, failed, tried again, or given back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import structlog
 
 from citewell.domain import Json, Task
-from citewell.errors import CitewellError, DocumentRejected, LeaseLost
+from citewell.errors import CitewellError, DocumentRejected, LeaseLost, SessionBusy
 from citewell.ingest.embed import embed
 from citewell.ingest.pipeline import IngestPipeline, SourceFile
-from citewell.records.leases import Claim, fail_job, release_job, return_job
+from citewell.records.leases import (
+    Claim,
+    Lease,
+    fail_job,
+    postpone_job,
+    release_job,
+    return_job,
+)
 from citewell.records.staging import finish_part, load_part, publish_staged
 from citewell.records.version_rows import vector_literal
 from citewell.wiring import Services
+from citewell.worker.answering import answer_question
 from citewell.worker.holder import JobHolder
 from citewell.worker.publishing import JobPublisher, PublicationGroup, send
 
 log = structlog.get_logger(__name__)
+
+BUSY_PAUSE_SECONDS = 3.0
+"""So long a question waits whose session is busy; then the reconciler sends it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +46,15 @@ class Workshop:
 class JobRun:
     """The work on one claim, and how it ends in the ledger."""
 
-    def __init__(self, workshop: Workshop, claim: Claim) -> None:
+    def __init__(self, workshop: Workshop, claim: Lease) -> None:
         self._workshop = workshop
         self._claim = claim
+        self._name = claim.name if isinstance(claim, Claim) else None
         self._seconds: dict[str, float] = {}
         self._stage = "parse" if claim.task == "ingest" else claim.task
         self._since = perf_counter()
         self._handed_back = False
-        tasks: dict[Task, Callable[[], Awaitable[None]]] = {
-            "ingest": self._ingest,
-            "embed": self._embed,
-            "publish": self._publish,
-        }
-        self._work = asyncio.ensure_future(tasks[claim.task]())
+        self._work = asyncio.ensure_future(self._begin(claim))
 
     def hand_back(self) -> None:
         """Stop the work; the job is queued again, and this try does not count."""
@@ -62,20 +70,21 @@ class JobRun:
         holder.hold(self._claim, self._lose)
         try:
             await self._work
-            log.info("job done", task=self._claim.task, document=self._claim.name)
+            log.info("job done", task=self._claim.task, document=self._name)
         except asyncio.CancelledError:
             if self._handed_back:
                 await self._end(self._return)
             else:
-                log.info("the job was taken over or cancelled", document=self._claim.name)
+                log.info("the job was taken over or cancelled", document=self._name)
         except LeaseLost:
-            log.info("the job was taken over or cancelled", document=self._claim.name)
+            log.info("the job was taken over or cancelled", document=self._name)
         except DocumentRejected as error:
-            log.info("document rejected", document=self._claim.name, reason=error.reason)
+            log.info("document rejected", document=self._name, reason=error.reason)
             await self._end(self._fail, error.reason, error.message)
+        except SessionBusy as error:
+            await self._end(self._postpone, error.reason, error.message)
         except CitewellError as error:
-            log.warning("job will be tried again", reason=error.reason, why=error.message)
-            await self._end(self._release, error.reason, error.message)
+            await self._give_up(error)
         except Exception:  # a door: a bug must end in the ledger, not in a lost job
             log.exception("a bug stopped the job")
             message = "A fault in Citewell stopped this job; see its log."
@@ -83,8 +92,27 @@ class JobRun:
         finally:
             holder.let_go(self._claim)
 
-    async def _ingest(self) -> None:
-        claim, services = self._claim, self._workshop.services
+    def _begin(self, claim: Lease) -> Coroutine[Any, Any, None]:
+        if not isinstance(claim, Claim):
+            return answer_question(self._workshop.services, claim, self._last_word)
+        tasks: dict[Task, Callable[[Claim], Coroutine[Any, Any, None]]] = {
+            "ingest": self._ingest,
+            "embed": self._embed,
+            "publish": self._publish,
+        }
+        return tasks[claim.task](claim)
+
+    async def _give_up(self, error: CitewellError) -> None:
+        """Try again what may pass; a question that cannot be asked so is told why at once."""
+        if isinstance(self._claim, Claim) or error.retryable:
+            log.warning("job will be tried again", reason=error.reason, why=error.message)
+            await self._end(self._release, error.reason, error.message)
+        else:
+            log.info("question failed", reason=error.reason)
+            await self._end(self._fail, error.reason, error.message)
+
+    async def _ingest(self, claim: Claim) -> None:
+        services = self._workshop.services
         publisher = JobPublisher(services, self._workshop.publications, claim, self._last_word)
         if claim.staged:
             await publisher.fan_out()
@@ -97,8 +125,8 @@ class JobRun:
         file = SourceFile(path, claim.name, claim.media_type, claim.password)
         await self._workshop.pipeline.run(file, publisher, self._tell)
 
-    async def _embed(self) -> None:
-        claim, services = self._claim, self._workshop.services
+    async def _embed(self, claim: Claim) -> None:
+        services = self._workshop.services
         async with services.database.transaction(claim.workspace_id) as connection:
             chunks = await load_part(connection, claim)
 
@@ -118,8 +146,8 @@ class JobRun:
         if last and claim.parent_id is not None:
             await send(services, claim.workspace_id, [claim.parent_id], "publish")
 
-    async def _publish(self) -> None:
-        claim, services = self._claim, self._workshop.services
+    async def _publish(self, claim: Claim) -> None:
+        services = self._workshop.services
         async with services.database.transaction(claim.workspace_id) as connection:
             outcome = await publish_staged(
                 connection, claim, services.settings.versions.keep, self._last_word()
@@ -167,6 +195,12 @@ class JobRun:
             self._claim.workspace_id
         ) as connection:
             await fail_job(connection, self._claim, reason, message)
+
+    async def _postpone(self, reason: str, message: str) -> None:
+        async with self._workshop.services.database.transaction(
+            self._claim.workspace_id
+        ) as connection:
+            await postpone_job(connection, self._claim, BUSY_PAUSE_SECONDS, reason, message)
 
     async def _release(self, reason: str, message: str) -> None:
         services = self._workshop.services

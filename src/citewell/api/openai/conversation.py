@@ -1,14 +1,15 @@
 """Read a conversation into a question with its history, its scope and its rules."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from citewell.answer.path import Question
-from citewell.api.filters import read_scope
+from citewell.api.filters import read_filters
 from citewell.api.openai.errors import ParameterError, UnknownModel
 from citewell.api.openai.wire import ChatMessage, ChatRequest, CitewellOptions
-from citewell.domain import Allowance, AnswerPolicy, Message, Scope, WorkspaceId
+from citewell.domain import Allowance, Message, WorkspaceId
 from citewell.errors import NotFound
-from citewell.settings import AnswerSettings
+from citewell.records.policy import merge_policy, read_rules
 from citewell.wiring import Services
 
 EVERYTHING = "citewell"
@@ -34,14 +35,22 @@ async def read_question(
             "text as a document.",
             code="context_length_exceeded",
         )
+    scope = read_filters(options.filters)
+    collection = None if body.model == EVERYTHING else body.model
+    try:
+        async with services.database.transaction(workspace_id) as connection:
+            own, collection_id = await read_rules(connection, workspace_id, collection)
+    except NotFound as error:
+        raise UnknownModel from error
+    policy = merge_policy(settings.answer, own)
     kept = settings.session.max_history
     return Question(
         workspace_id=workspace_id,
         text=text,
-        scope=await _read_scope(services, workspace_id, body.model, options),
+        scope=replace(scope, collection_id=collection_id),
         limit=options.limit or settings.answer.max_evidence,
-        mode=options.mode or settings.answer.mode,
-        policy=_policy(settings.answer),
+        mode=options.mode or policy.mode,
+        policy=policy,
         allowance=Allowance(settings.answer.deadline_seconds, settings.answer.max_cost_usd),
         history=tuple(history[-kept:]) if kept else (),
     )
@@ -63,23 +72,3 @@ def split(messages: Sequence[ChatMessage]) -> tuple[str, list[Message]]:
         if each.content
     ]
     return spoken[-1].content or "", history
-
-
-async def _read_scope(
-    services: Services, workspace_id: WorkspaceId, model: str, options: CitewellOptions
-) -> Scope:
-    collection = None if model == EVERYTHING else model
-    try:
-        return await read_scope(services, workspace_id, collection, options.filters)
-    except NotFound as error:
-        raise UnknownModel from error
-
-
-def _policy(answer: AnswerSettings) -> AnswerPolicy:
-    return AnswerPolicy(
-        mode=answer.mode,
-        citations=answer.citations,
-        delivery=answer.delivery,
-        rewriting=answer.rewriting,
-        min_similarity=answer.min_similarity,
-    )

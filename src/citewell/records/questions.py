@@ -1,0 +1,168 @@
+"""Questions: as the payload of jobs, and what is written when one is answered, by any door."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from citewell.domain import (
+    Allowance,
+    Answer,
+    AnswerId,
+    CollectionId,
+    DocumentId,
+    JobId,
+    Json,
+    Scope,
+    SessionId,
+    WorkspaceId,
+)
+from citewell.errors import NotFound
+from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_text
+from citewell.records.answers import add_answer
+from citewell.records.jobs import JobRow, get_job
+from citewell.records.sessions import Exchange, TurnEnd, add_exchange, end_turn
+from citewell.records.statements import text
+from citewell.records.turns import Turn
+
+UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as a request put it, checked, before the rules and the history join it."""
+
+    text: str
+    scope: Scope
+    limit: int
+    mode: str
+    allowance: Allowance
+    session_id: SessionId | None = None
+
+    def to_json(self) -> Json:
+        """Return what a job keeps until it ends."""
+        scope = self.scope
+        return {
+            "text": self.text,
+            "collection_id": scope.collection_id and str(scope.collection_id),
+            "document_ids": scope.document_ids and [str(each) for each in scope.document_ids],
+            "document_names": scope.document_names and list(scope.document_names),
+            "metadata": dict(scope.metadata),
+            "limit": self.limit,
+            "mode": self.mode,
+            "seconds": self.allowance.seconds,
+            "cost_usd": self.allowance.cost_usd,
+            "session_id": self.session_id and str(self.session_id),
+        }
+
+    @classmethod
+    def from_json(cls, payload: Json) -> "Asked":
+        """Read what ``to_json`` wrote."""
+        ids, names = payload["document_ids"], payload["document_names"]
+        collection: Any = payload["collection_id"]
+        session: Any = payload["session_id"]
+        return cls(
+            text=payload["text"],
+            scope=Scope(
+                collection_id=collection and CollectionId(UUID(collection)),
+                document_ids=None if ids is None else tuple(DocumentId(UUID(id_)) for id_ in ids),
+                document_names=None if names is None else tuple(names),
+                metadata=payload["metadata"],
+            ),
+            limit=payload["limit"],
+            mode=payload["mode"],
+            allowance=Allowance(payload["seconds"], payload["cost_usd"]),
+            session_id=session and SessionId(UUID(session)),
+        )
+
+
+async def add_question(
+    connection: AsyncConnection, workspace_id: WorkspaceId, asked: Asked, request_id: str | None
+) -> JobId:
+    """Queue a question for a worker; the answer will have the job's id."""
+    job_id = JobId(uuid4())
+    await connection.execute(
+        text(
+            "INSERT INTO jobs (workspace_id, id, kind, task, request_id, payload) VALUES "
+            "(:workspace, :id, 'answer', 'answer', :request_id, CAST(:payload AS jsonb))"
+        ),
+        {
+            "workspace": workspace_id,
+            "id": job_id,
+            "request_id": request_id,
+            "payload": json.dumps(asked.to_json()),
+        },
+    )
+    return job_id
+
+
+async def get_question(
+    connection: AsyncConnection, workspace_id: WorkspaceId, job_id: JobId
+) -> tuple[JobRow, Json | None]:
+    """Return a question's job, and its answer once it is there.
+
+    Raises:  NotFound – no such job in this workspace, or it is another kind of job.
+    """
+    try:
+        job = await get_job(connection, workspace_id, job_id)
+    except NotFound as error:
+        raise NotFound(UNKNOWN_TASK) from error
+    if job.kind != "answer":
+        raise NotFound(UNKNOWN_TASK)
+    result = None
+    if job.status == "done":
+        result = await connection.scalar(
+            text("SELECT result FROM answers WHERE workspace_id = :workspace AND id = :id"),
+            {"workspace": workspace_id, "id": job_id},
+        )
+    return job, result
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as it was written down, if it was, and whether its turn was still its own."""
+
+    result: Json
+    stored: bool
+    turn: TurnEnd | None
+
+
+async def keep_answer(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    answer: Answer,
+    telling: Telling,
+    turn: Turn | None,
+    hours: float,
+) -> Kept:
+    """Write down an answer and, in its session, the question and the reply.
+
+    Holds:   of a session that was deleted meanwhile nothing is written; a turn that ran out costs
+             the session its two messages, but not the answer. A reply that quotes a document that
+             was deleted meanwhile is not written either.
+    """
+    result = answer_json(answer, telling)
+    ended: TurnEnd | None = None
+    if turn is not None:
+        ended = await end_turn(connection, workspace_id, turn.session_id, turn.token, hours)
+        if ended == "gone":
+            return Kept(result, False, ended)
+    stored = await add_answer(
+        connection,
+        workspace_id,
+        answer.answer_id,
+        answer.question,
+        answer.refused,
+        sorted({source.document_id for source in answer.sources}),
+        result,
+        status=telling.status,
+        session_id=answer.session_id,
+        manifest=answer.manifest,
+    )
+    if turn is not None and ended == "held":
+        reply = reply_text(answer, telling) if stored else REMOVED
+        exchange = Exchange(answer.question, reply, AnswerId(answer.answer_id))
+        await add_exchange(connection, workspace_id, turn.session_id, exchange)
+    return Kept(result, stored, ended)

@@ -280,7 +280,7 @@ async def test_a_server_that_breaks_off_or_is_away() -> None:
     await made.close()
 
 
-@pytest.mark.parametrize("url", ["", "rerank", "ftp://a/b", "http://", "http://[", "file:///etc"])
+@pytest.mark.parametrize("url", ["", "rerank", "ftp://a/b", "http://", "http://a:b", "file:///etc"])
 def test_an_address_that_is_none_stops_the_start(url: str) -> None:
     with pytest.raises(InputError, match="CITEWELL_RERANK__URL"):
         HttpReranker(url, None, None, 5.0)

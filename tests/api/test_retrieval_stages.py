@@ -20,6 +20,7 @@ from citewell.domain import (
 from citewell.errors import ProviderBadReply
 
 ASKED = "When was the first working pendulum clock designed?"
+CAESIUM = "Who built the first caesium clock fit for regular use?"
 SCOPE = "How humans measure time: clocks, watches, calendars, time zones and navigation at sea."
 
 
@@ -61,7 +62,9 @@ class Backwards:
 async def test_a_scope_lets_its_own_questions_pass_and_stops_others(library: Api) -> None:
     policy = AnswerPolicy(scope=SCOPE)
     assert not (await ask(library, ASKED, policy)).refused
-    answer = await ask(library, "Which vaccine is given against measles?", policy)
+    answer = await ask(
+        library, "How do I undo the last commit in Git without losing my changes?", policy
+    )
     assert (answer.reason, answer.sources) == ("out_of_scope", ())
     follow_up = await ask(library, "And by whom?", policy, (Message("user", ASKED),))
     assert not follow_up.refused, "it is judged as it is understood"
@@ -82,8 +85,8 @@ async def test_a_least_similarity_that_nothing_reaches(library: Api) -> None:
 
 
 async def test_neighbours_join_and_their_spans_are_exact(library: Api) -> None:
-    alone = await ask(library, ASKED)
-    wide = await ask(library, ASKED, expansion=Expansion(neighbours=1))
+    alone = await ask(library, CAESIUM)
+    wide = await ask(library, CAESIUM, expansion=Expansion(neighbours=1))
     centres = [each for each in wide.sources if each.scores]
     joined = [each for each in wide.sources if not each.scores]
     assert [each.chunk_id for each in centres] == [each.chunk_id for each in alone.sources]

@@ -10,6 +10,9 @@ CitewellError
 ├─ Conflict          409      true only in another state
 ├─ LimitExceeded     429      the caller must wait
 ├─ ProviderError     502      a model failed
+│  ├─ ProviderTimeout 504     it did not end in time
+│  ├─ ProviderBusy    503     it, or our own limit for it, has no turn now
+│  └─ ProviderBadReply 502    what it sent is not what was asked for
 ├─ RemoteFailed      502      an address that a user named did not answer
 ├─ Unavailable       503      our PostgreSQL or Valkey, or a server that did not start
 └─ InsufficientStorage 507    a disk is full
@@ -115,6 +118,31 @@ class ProviderError(CitewellError):
     code = "provider_failed"
     status = 502
     retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """The model did not answer in time; ask again, or give it more time."""
+
+    code = "provider_timeout"
+    status = 504
+
+
+class ProviderBusy(ProviderError):
+    """The model has too much to do; wait and try again."""
+
+    code = "provider_busy"
+    status = 503
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderBadReply(ProviderError):
+    """The model sent something that cannot be used; try again, or choose another model."""
+
+    code = "provider_bad_reply"
+    status = 502
 
 
 class RemoteFailed(CitewellError):

@@ -19,6 +19,8 @@ from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
+from citewell.adapters.provider_names import read_provider
+from citewell.adapters.provider_turns import GuardedLanguageModel
 from citewell.answer.expand import Expansion
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.domain import Chunking
@@ -27,7 +29,7 @@ from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
-from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, Queue
+from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, LanguageModel, Queue
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
@@ -126,6 +128,9 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
         redis_url = _url(settings.redis_url, "REDIS")
+        language_model = _open_language_model(settings)
+        if language_model is not None:
+            stack.push_async_callback(language_model.close)
         diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
         stack.push_async_callback(diagnostics.close)
         yield Services(
@@ -134,7 +139,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             blobs=blobs,
             queue=queue,
             embedder=embedder,
-            answers=_answer_pipeline(settings, database, embedder),
+            answers=_answer_pipeline(settings, database, embedder, language_model),
             reconciler=Reconciler(
                 database,
                 queue,
@@ -192,7 +197,43 @@ def open_celery(settings: Settings) -> Celery:
     return app
 
 
-def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder) -> AnswerPipeline:
+def _open_language_model(settings: Settings) -> GuardedLanguageModel | None:
+    """Make the language model that the settings name; None is ``extractive``.
+
+    Raises:  InputError – a name, address or key is not right, or a package is missing.
+    """
+    model = settings.model
+    key = model.api_key.get_secret_value() if model.api_key is not None else None
+    choice = read_provider(settings.answer.chat_model, model.base_url, key)
+    if choice is None:
+        return None
+    from citewell.adapters import language_models  # noqa: PLC0415 - 1.7 s that quoting does without
+
+    price_in, price_out = model.input_usd_per_million, model.output_usd_per_million
+    return language_models.open_language_model(
+        choice,
+        language_models.ModelLimits(
+            timeout_seconds=model.timeout_seconds,
+            window_tokens=model.window_tokens,
+            max_concurrent=model.max_concurrent,
+            max_attempts=model.max_attempts,
+            pause_after_failures=model.pause_after_failures,
+            pause_seconds=model.pause_seconds,
+            temperature=model.temperature,
+            structured=model.structured,
+            usd_per_million=None
+            if price_in is None or price_out is None
+            else (price_in, price_out),
+        ),
+    )
+
+
+def _answer_pipeline(
+    settings: Settings,
+    database: Database,
+    embedder: Embedder,
+    language_model: LanguageModel | None,
+) -> AnswerPipeline:
     retrieval = settings.retrieval
     chat_model = ExtractiveChatModel(embedder, max_sentences=settings.answer.max_sentences)
     return AnswerPipeline(
@@ -202,6 +243,7 @@ def _answer_pipeline(settings: Settings, database: Database, embedder: Embedder)
         ),
         index=PostgresChunkIndex(database),
         chat_model=chat_model,
+        language_model=language_model,
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,
         max_question_characters=settings.answer.max_question_characters,

@@ -59,6 +59,11 @@ REFUSALS: dict[type[ModelAPIError], str] = {
 }
 
 
+REDIRECTED = (
+    "The model's server sends the call to another address; set CITEWELL_MODEL__BASE_URL to that."
+)
+
+
 @contextmanager
 def translated(errors: tuple[type[Exception], ...] = ()) -> Generator[None]:
     """Raise our error for each foreign one inside; ``errors`` are those of the provider's SDK.
@@ -105,23 +110,44 @@ def may_try_again(error: BaseException) -> bool:
 
 
 def _translate_api_error(error: ModelAPIError) -> ProviderError:
-    for kind, message in REFUSALS.items():
-        if isinstance(error, kind):
-            return ProviderError(message, code=REFUSED)
+    status = _status_of(error)
+    refusal = _find_refusal(error, status)
+    if refusal is not None:
+        return ProviderError(refusal, code=REFUSED)
     if isinstance(error, ModelConnectionError):
         return _unreachable()
-    status = error.status_code if isinstance(error, ModelHTTPError) else None
-    if isinstance(error, ModelRateLimitError | ModelUnavailableError) or status == 408:
-        seconds = DEFAULT_RETRY_SECONDS if error.retry_after is None else error.retry_after
-        return ProviderBusy(retry_after_seconds=seconds)
-    if status is not None and status >= 500 and error.retry_after is not None:
-        return ProviderBusy(retry_after_seconds=error.retry_after)
-    if status is not None and status < 500:
-        return ProviderError(REFUSALS[ModelRequestRejectedError], code=REFUSED)
-    said = f" with status {status}" if status is not None else ""
-    return ProviderError(
-        f"The model's server failed{said}; try again, or look at the server.",
+    if status is None and not error.in_stream:
+        return (
+            ProviderBadReply()
+        )  # pydantic-ai, or the decoder below it, made no sense of the reply
+    busy = isinstance(error, ModelRateLimitError | ModelUnavailableError) or status == 408
+    return _busy(error) if busy or error.retry_after is not None else _failed(status)
+
+
+def _find_refusal(error: ModelAPIError, status: int | None) -> str | None:
+    for kind, message in REFUSALS.items():
+        if isinstance(error, kind):
+            return message
+    if status is None or status in {408, 429} or status >= 500:
+        return None
+    return REFUSALS[ModelRequestRejectedError] if status >= 400 else REDIRECTED
+
+
+def _status_of(error: ModelAPIError) -> int | None:
+    status = getattr(
+        error if isinstance(error, ModelHTTPError) else error.__cause__, "status_code", None
     )
+    return status if isinstance(status, int) else None
+
+
+def _busy(error: ModelAPIError) -> ProviderBusy:
+    seconds = DEFAULT_RETRY_SECONDS if error.retry_after is None else error.retry_after
+    return ProviderBusy(retry_after_seconds=seconds)
+
+
+def _failed(status: int | None) -> ProviderError:
+    said = f" with status {status}" if status is not None else ""
+    return ProviderError(f"The model's server failed{said}; try again, or look at the server.")
 
 
 def _unreachable() -> ProviderError:

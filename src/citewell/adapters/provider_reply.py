@@ -82,7 +82,8 @@ class StreamedReply:
                 async for event in self._events:
                     if text := _text_of(event):
                         return text
-        if self._response.finish_reason in {None, "error"}:
+        incomplete = self._response.state == "incomplete"
+        if incomplete or self._response.finish_reason in {None, "error"}:
             raise ProviderBadReply("The model's reply was cut off; try again.")
         if self._response.finish_reason == "content_filter":
             raise ProviderBadReply("The provider's filter stopped the reply; ask in other words.")

@@ -33,6 +33,8 @@ PRICE_LISTS = {
     "anthropic": "anthropic",
     "google": "google",
 }
+WHOLE = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+"""A stream that ends without saying why was cut off."""
 OLD_LIMIT = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
 """Servers other than OpenAI's know ``max_tokens``; some overlook its newer name and never stop."""
 _LOGGERS = ("openai", "anthropic", "google_genai", "httpx2", "httpcore2", "pydantic_ai")
@@ -82,17 +84,16 @@ def _open_openai(choice: ProviderChoice, client: httpx2.AsyncClient) -> Model:
         ollama = OllamaProvider(openai_client=sdk)
         model = OllamaModel(choice.model, provider=ollama)
         return OllamaModel(
-            choice.model, provider=ollama, profile=merge_profile(model.profile, OLD_LIMIT)
+            choice.model, provider=ollama, profile=merge_profile(model.profile, WHOLE, OLD_LIMIT)
         )
     if choice.is_own:
-        provider = OpenAIProvider(openai_client=sdk)
+        provider, profile = OpenAIProvider(openai_client=sdk), WHOLE
     else:
-        provider = OpenAICompatibleProvider(
-            "openai-compatible", openai_client=sdk, profile=OLD_LIMIT
-        )
+        provider = OpenAICompatibleProvider("openai-compatible", openai_client=sdk)
+        profile = merge_profile(WHOLE, OLD_LIMIT)
     if choice.kind == "openai-responses":
         return OpenAIResponsesModel(choice.model, provider=provider)
-    return OpenAIChatModel(choice.model, provider=provider)
+    return OpenAIChatModel(choice.model, provider=provider, profile=profile)
 
 
 def _open_anthropic(

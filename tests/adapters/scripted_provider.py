@@ -3,7 +3,8 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -84,17 +85,26 @@ def _frame(kind: str) -> dict[str, Any]:
 
 
 def answer(
-    text: str | None = None, usage: Any = USAGE, *, done: bool = True, wait: float = 0.0
+    text: str = TEXT,
+    usage: Any = USAGE,
+    *,
+    done: bool = True,
+    wait: float = 0.0,
+    pause: float = 0.0,
 ) -> Play:
-    """Answer as one should; streamed in four pieces when no other text is given."""
+    """Answer as one should, streamed word by word; ``pause`` is before each word."""
 
     async def play(exchange: Exchange) -> None:
         await asyncio.sleep(wait)
+        words = re.findall(r"\S*\s*", text)[:-1] or [""]
         if not exchange.wants_stream:
-            await exchange.reply(completion(text if text is not None else TEXT, usage))
+            await asyncio.sleep(pause * len(words))
+            await exchange.reply(completion(text, usage))
             return
         await exchange.start()
-        await exchange.events(*map(chunk, PIECES if text is None else (text,)))
+        for word in words:
+            await asyncio.sleep(pause)
+            await exchange.events(chunk(word))
         await exchange.events(chunk(finish="stop"), usage_chunk(usage))
         if done:
             await exchange.events("[DONE]")
@@ -240,7 +250,7 @@ class ScriptedProvider:
     async def all_left(self, seconds: float = 1.0) -> bool:
         """Wait until no connection is open."""
         ends = monotonic() + seconds
-        while self.open and monotonic() < ends:
+        while self.open and monotonic() < ends:  # noqa: ASYNC110 - as long as it takes, at most
             await asyncio.sleep(0.01)
         return self.open == 0
 
@@ -292,8 +302,3 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> E
     headers = {name.lower(): value for name, _, value in fields}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Exchange(json.loads(body), headers | {"": head[0]}, writer)
-
-
-def contents(exchanges: Sequence[Exchange]) -> list[str]:
-    """Return the last message's text of each request."""
-    return [exchange.body["messages"][-1]["content"] for exchange in exchanges]

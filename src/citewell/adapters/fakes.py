@@ -56,8 +56,7 @@ class FakeLanguageModel:
 
     async def extract(self, call: ModelCall, shape: type[ShapeT]) -> tuple[ShapeT, Usage]:
         """Return the reply as a validated value of ``shape``."""
-        parts = [part async for part in self.stream(call)]
-        text = "".join(part for part in parts if isinstance(part, str))
+        text = "".join([part async for part in self.stream(call) if isinstance(part, str)])
         try:
             return shape.model_validate_json(text), self._usage(call, text)
         except ValidationError as error:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from citewell.errors import InputError
@@ -128,13 +136,32 @@ class ModelSettings(_Group):
     max_concurrent: int = Field(
         default=4, ge=1, le=1000, description="Generations at once, in each process."
     )
+    max_attempts: int = Field(
+        default=4, ge=1, le=20, description="Tries of one call, before its first word."
+    )
+    pause_after_failures: int = Field(
+        default=5, ge=1, description="Failed calls in a row after which the model is left alone."
+    )
+    pause_seconds: float = Field(
+        default=30.0, gt=0, description="How long it is left alone then; one call tries it first."
+    )
     temperature: float = Field(default=0.0, ge=0, le=2, description="0 is the most repeatable.")
+    structured: Literal["auto", "native", "tool", "prompted"] = Field(
+        default="auto",
+        description="How JSON is asked for: by schema, as a tool's call, in words; auto = best.",
+    )
     input_usd_per_million: float | None = Field(
         default=None, ge=0, description="Price of a million input tokens, if it is not known."
     )
     output_usd_per_million: float | None = Field(
         default=None, ge=0, description="Price of a million output tokens, if it is not known."
     )
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> Self:
+        if (self.input_usd_per_million is None) != (self.output_usd_per_million is None):
+            raise ValueError("set the prices of input and output tokens together")
+        return self
 
 
 class RerankSettings(_Group):

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from citewell.adapters.http_reranker import HttpReranker
 from citewell.errors import InputError
 from citewell.settings import AnswerSettings, ModelSettings, RerankSettings, Settings
-from citewell.wiring import _expansion, _open_reranker
+from citewell.wiring.models import _expansion, open_reranker
 
 
 class Counter:
@@ -23,7 +23,7 @@ class Counter:
 
 async def test_none_is_the_default() -> None:
     async with AsyncExitStack() as stack:
-        assert _open_reranker(Settings(), None, stack) is None
+        assert open_reranker(Settings(), None, stack) is None
 
 
 async def test_an_api_is_opened_and_closed() -> None:
@@ -31,7 +31,7 @@ async def test_an_api_is_opened_and_closed() -> None:
         by="http", url="http://127.0.0.1:9/rerank", model="m", api_key=SecretStr("k"), form="tei"
     )
     async with AsyncExitStack() as stack:
-        opened = _open_reranker(Settings(rerank=rerank), None, stack)
+        opened = open_reranker(Settings(rerank=rerank), None, stack)
         assert isinstance(opened, HttpReranker)
         assert opened.name == "http:127.0.0.1/m"
     assert opened._client.is_closed
@@ -49,7 +49,7 @@ async def test_an_api_is_opened_and_closed() -> None:
 async def test_what_is_missing_stops_the_start(rerank: RerankSettings, variable: str) -> None:
     async with AsyncExitStack() as stack:
         with pytest.raises(InputError, match=variable):
-            _open_reranker(Settings(rerank=rerank), None, stack)
+            open_reranker(Settings(rerank=rerank), None, stack)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from citewell.errors import (
     CitewellError,
     InsufficientStorage,
     LimitExceeded,
+    ProviderBusy,
     SessionBusy,
     Unavailable,
 )
@@ -96,7 +97,7 @@ def unexpected_response(error: Exception) -> JSONResponse:
 
 def _known_response(error: CitewellError) -> JSONResponse:
     headers: dict[str, str] = {}
-    if isinstance(error, LimitExceeded | SessionBusy):
+    if isinstance(error, LimitExceeded | ProviderBusy | SessionBusy):
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif error.status == Unavailable.status:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

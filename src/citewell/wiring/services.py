@@ -1,9 +1,6 @@
-"""The only place that names adapters: settings in, open services out."""
+"""What the doors open: settings in, services out."""
 
 import asyncio
-import hashlib
-import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,31 +8,20 @@ from dataclasses import dataclass
 from celery import Celery
 from pydantic import SecretStr
 
-from citewell.adapters.batching import BatchingEmbedder
 from citewell.adapters.celery_diagnostics import CeleryDiagnostics
 from citewell.adapters.celery_queue import CeleryQueue, make_celery
 from citewell.adapters.diagnostic_tasks import register_diagnostics
 from citewell.adapters.egress import CheckedEgress
-from citewell.adapters.extractive import ExtractiveChatModel
-from citewell.adapters.http_reranker import HttpReranker
 from citewell.adapters.local_blobs import LocalBlobStore
-from citewell.adapters.minilm import MiniLMEmbedder
-from citewell.adapters.model_reranker import ModelReranker
-from citewell.adapters.onnx_reranker import OnnxReranker
-from citewell.adapters.pgvector import PgVectorStore
-from citewell.adapters.postgres import PostgresChunkIndex
-from citewell.answer.expand import Expansion
 from citewell.answer.path import Question, new_answer_id
 from citewell.answer.pipeline import AnswerPipeline, AnswerRun
-from citewell.answer.prompts import PROMPTS_SHA256
-from citewell.answer.prompts.rank import RANK
 from citewell.domain import AnswerId, AnswerPolicy, Chunking, Message, WorkspaceId
 from citewell.errors import InputError, Unavailable
 from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
-from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, LanguageModel, Queue, Reranker
+from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, Queue
 from citewell.records.questions import Asked
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
@@ -44,6 +30,12 @@ from citewell.records.verify import Check, verify
 from citewell.records.versions import read_server_versions
 from citewell.records.webhook_sender import WebhookSender
 from citewell.settings import Settings
+from citewell.wiring.models import (
+    make_answer_pipeline,
+    open_embedder,
+    open_language_model,
+    open_reranker,
+)
 
 MINILM_COUNT_TOKENS = "citewell.adapters.minilm_tokenizer:count_tokens"
 """What parser processes count with: the embedder's own counter, without its model."""
@@ -158,11 +150,14 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         stack.push_async_callback(database.close)
         queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
         stack.push_async_callback(queue.close)
-        embedder = _open_embedder(settings, worker=worker)
+        embedder = open_embedder(settings, worker=worker)
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
         redis_url = _url(settings.redis_url, "REDIS")
-        reranker = _open_reranker(settings, None, stack)
+        language_model = open_language_model(settings)
+        if language_model is not None:
+            stack.push_async_callback(language_model.close)
+        reranker = open_reranker(settings, language_model, stack)
         diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
         stack.push_async_callback(diagnostics.close)
         yield Services(
@@ -171,7 +166,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             blobs=blobs,
             queue=queue,
             embedder=embedder,
-            answers=_answer_pipeline(settings, database, embedder, reranker),
+            answers=make_answer_pipeline(settings, database, embedder, language_model, reranker),
             reconciler=Reconciler(
                 database,
                 queue,
@@ -185,13 +180,6 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             webhooks=WebhookSender(database, egress),
             diagnostics=diagnostics,
         )
-
-
-def _open_embedder(settings: Settings, *, worker: bool) -> Embedder:
-    if not worker:
-        return MiniLMEmbedder(settings.cache, settings.embedder.threads)
-    parallel = max(1, (os.cpu_count() or 1) // settings.jobs.processes)
-    return BatchingEmbedder(MiniLMEmbedder(settings.cache, 1, parallel), parallel)
 
 
 @asynccontextmanager
@@ -227,96 +215,6 @@ def open_celery(settings: Settings) -> Celery:
     app = make_celery(_url(settings.redis_url, "REDIS"))
     register_diagnostics(app)
     return app
-
-
-def _open_reranker(
-    settings: Settings, language_model: LanguageModel | None, stack: AsyncExitStack
-) -> Reranker | None:
-    """Make the reranker that the settings name; ``stack`` closes it.
-
-    Raises:  InputError – what it needs is not set, or is not there.
-    """
-    rerank = settings.rerank
-    if rerank.by == "model":
-        if language_model is None:
-            raise InputError(
-                "CITEWELL_RERANK__BY=model needs a language model. Name one in "
-                "CITEWELL_ANSWER__CHAT_MODEL, or rerank by http or onnx."
-            )
-        return ModelReranker(language_model, RANK, rerank.timeout_seconds)
-    if rerank.by == "http":
-        if rerank.url is None:
-            raise InputError("CITEWELL_RERANK__BY=http needs an address. Set CITEWELL_RERANK__URL.")
-        key = rerank.api_key.get_secret_value() if rerank.api_key is not None else None
-        served = HttpReranker(rerank.url, rerank.model, key, rerank.timeout_seconds, rerank.form)
-        stack.push_async_callback(served.close)
-        return served
-    if rerank.by == "onnx":
-        if rerank.folder is None:
-            raise InputError(
-                "CITEWELL_RERANK__BY=onnx needs a folder with model.onnx and tokenizer.json. Set "
-                "CITEWELL_RERANK__FOLDER."
-            )
-        local = OnnxReranker(rerank.folder, rerank.timeout_seconds, settings.embedder.threads)
-        stack.push_async_callback(local.close)
-        return local
-    return None
-
-
-PROMPT_TOKENS = 1000
-WINDOW_SHARE = 0.8
-"""What of a model's window is not for evidence: the prompt with the question and the history, and
-what the embedder's tokenizer counts less than the model's own."""
-
-
-def _expansion(settings: Settings, embedder: Embedder) -> Expansion:
-    """Say how evidence is chosen; the extractive model has no window that it must fit in."""
-    answer, model = settings.answer, settings.model
-    room = int((model.window_tokens - model.max_output_tokens - PROMPT_TOKENS) * WINDOW_SHARE)
-    return Expansion(
-        neighbours=answer.neighbours,
-        most_tokens=0 if answer.chat_model == "extractive" else max(room, model.window_tokens // 4),
-        same_meaning=answer.same_meaning,
-        count_tokens=embedder.count_tokens,
-    )
-
-
-def _answer_pipeline(
-    settings: Settings, database: Database, embedder: Embedder, reranker: Reranker | None
-) -> AnswerPipeline:
-    retrieval = settings.retrieval
-    chat_model = ExtractiveChatModel(embedder, max_sentences=settings.answer.max_sentences)
-    return AnswerPipeline(
-        embedder=embedder,
-        store=PgVectorStore(
-            database, embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search
-        ),
-        index=PostgresChunkIndex(database),
-        chat_model=chat_model,
-        candidates=retrieval.candidates,
-        dense_weight=retrieval.dense_weight,
-        max_question_characters=settings.answer.max_question_characters,
-        expansion=_expansion(settings, embedder),
-        reranker=reranker,
-        rerank_candidates=settings.rerank.candidates,
-        makers={
-            "embedder": embedder.name,
-            "model": chat_model.name,
-            "reranker": reranker.name if reranker is not None else None,
-            "prompts": PROMPTS_SHA256,
-            "settings": hash_settings(settings),
-        },
-    )
-
-
-def hash_settings(settings: Settings) -> str:
-    """Return the sha256 of the settings that answers rest on, without secrets and addresses."""
-    chosen = settings.model_dump(
-        mode="json",
-        include={"answer", "retrieval", "chunk", "embedder", "model", "rerank"},
-        exclude={"model": {"api_key", "base_url"}, "rerank": {"api_key", "url", "folder"}},
-    )
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def _url(url: SecretStr | None, name: str) -> str:

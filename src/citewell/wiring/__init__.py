@@ -1,0 +1,23 @@
+"""The only place that names adapters: settings in, open services out."""
+
+from citewell.wiring.models import hash_settings
+from citewell.wiring.services import (
+    MINILM_COUNT_TOKENS,
+    Ledger,
+    Services,
+    open_celery,
+    open_ingest,
+    open_ledger,
+    open_services,
+)
+
+__all__ = [
+    "MINILM_COUNT_TOKENS",
+    "Ledger",
+    "Services",
+    "hash_settings",
+    "open_celery",
+    "open_ingest",
+    "open_ledger",
+    "open_services",
+]

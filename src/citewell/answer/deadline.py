@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from citewell.answer.budget import Budget
-from citewell.errors import ProviderError
+from citewell.errors import ProviderTimeout
 
 
 @asynccontextmanager
@@ -13,7 +13,7 @@ async def in_time(budget: Budget) -> AsyncGenerator[None]:
     """Run the body until the question's deadline.
 
     Holds:   the body must not yield to a generator's reader, whose time is not ours.
-    Raises:  ProviderError – the time is over; the body was cancelled.
+    Raises:  ProviderTimeout – the time is over; the body was cancelled.
     """
     scope = asyncio.timeout(budget.seconds_left)
     try:
@@ -22,8 +22,7 @@ async def in_time(budget: Budget) -> AsyncGenerator[None]:
     except TimeoutError as error:
         if not scope.expired():
             raise
-        raise ProviderError(
+        raise ProviderTimeout(
             f"The answer was not ready in {budget.allowance.seconds:g} seconds. Ask again, or "
-            "allow more time with CITEWELL_ANSWER__DEADLINE_SECONDS.",
-            code="provider_timeout",
+            "allow more time with CITEWELL_ANSWER__DEADLINE_SECONDS."
         ) from error

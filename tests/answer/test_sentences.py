@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from citewell.adapters.sentences import MAX_CHARACTERS, split_sentences, stands_alone
+from citewell.domain.sentences import MAX_CHARACTERS, split_sentences, stands_alone
 
 
 def _split(text: str) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 import Stemmer  # pyright: ignore[reportMissingImports] - the wheel carries no types
 from numpy.typing import NDArray
 
-from citewell.adapters.sentences import split_sentences, stands_alone
+from citewell.domain.sentences import split_sentences, stands_alone
 from citewell.domain import Candidate, DraftSentence, Quote, Usage
 from citewell.ports import Embedder, WritingTask
 

@@ -82,7 +82,7 @@ def paraphrase(passage: Passage, random: Random) -> Iterator[tuple[str, str]]:
             yield "clause dropped", f"{trailing['main'].rstrip(',')}."
         if _BRACKET.search(sentence):
             yield "clause dropped", _BRACKET.sub("", sentence)
-        changed = replace_synonyms(sentence, random)
+        changed = sentence if '"' in sentence else replace_synonyms(sentence, random)
         if changed != sentence:
             yield "synonyms", changed
         if place + 1 < len(sentences):
@@ -116,17 +116,19 @@ def replace_synonyms(sentence: str, random: Random) -> str:
 
 def reformat_numbers(sentence: str) -> str:
     """Write the same numbers in another way."""
-    changed = re.sub(r"\b(\d{1,3}),(\d{3})\b(?![,.]\d)", r"\1\2", sentence)
+    changed = re.sub(r"\b(?<![,\d])(\d{1,3}),(\d{3})\b(?![,.]\d)", r"\1\2", sentence)
     changed = re.sub(r"\b(\d+(?:\.\d+)?)(?: percent| per cent)\b", r"\1%", changed)
     if changed == sentence:
         changed = re.sub(r"\b(\d+(?:\.\d+)?)%", r"\1 percent", sentence)
     if changed == sentence:
         changed = re.sub(
-            r"(?<![\w.,:/-])([2-9]|1[0-2]) (?=[a-z]{4,}s\b)", lambda m: f"{_ONES[int(m[1])]} ", sentence
+            r"(?<![\w.,:/-])([2-9]|1[0-2]) (?=[a-z]{4,}s\b)",
+            lambda m: f"{_ONES[int(m[1])]} ",
+            sentence,
         )
     if changed == sentence:
         changed = re.sub(
-            r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) (?=[a-z]{4,}s\b)",
+            r"(?<![-\w])(?<!hundred )(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) (?=[a-z]{4,}s\b)",
             lambda m: f"{_ONES.index(m[1])} ",
             sentence,
         )
@@ -145,7 +147,9 @@ def as_statement(question: str, answer: str) -> str | None:
         return f"{upper_first(answer)} {verb} {rest}."
     if asked in {"Where", "When"} and verb in {"is", "was", "are", "were"}:
         words = rest.split()
-        return f"{upper_first(' '.join(words[:-1]))} {verb} {words[-1]} in {answer}." if len(
-            words
-        ) > 2 else None
+        return (
+            f"{upper_first(' '.join(words[:-1]))} {verb} {words[-1]} in {answer}."
+            if len(words) > 2
+            else None
+        )
     return None

@@ -54,10 +54,18 @@ _AUXILIARY = re.compile(
     r"(?<=\w )(is|are|was|were|can|will|has|have|had|may|should|could|would|does|did|must) (?!not\b|no\b)"
 )
 _NEGATION = re.compile(r" not\b|n't\b|\bnever |\bno (?=[a-z])|cannot")
-_NAME = re.compile(r"(?<=[a-z,] )(?:[A-Z][a-z]{2,}(?: (?=[A-Z]))?)+(?=[ ,.;)])|(?<=[a-z,] )[A-Z]{2,6}\b")
-_NUMBER = re.compile(r"(?<![\w.,:/+−–-])\d{1,3}(?:,\d{3})+(?!\w)|(?<![\w.,:/+−–-])\d+(?:\.\d+)?(?![\w:/]|[.,]\d)")
-_YEAR = re.compile(r"(?<![\w.,:/–-])1[0-9]{3}(?![\w:/]|[.,]\d)|(?<![\w.,:/–-])20[0-2]\d(?![\w:/]|[.,]\d)")
-_SOME = re.compile(r"\b(?P<start>[Ss]ome|[Mm]any|[Mm]ost|[Ss]everal|[Aa] few)\b(?! of\b|what|times)")
+_NAME = re.compile(
+    r"(?<=[a-z,] )(?:[A-Z][a-z]{2,}(?: (?=[A-Z]))?)+(?=[ ,.;)])|(?<=[a-z,] )[A-Z]{2,6}\b"
+)
+_NUMBER = re.compile(
+    r"(?<![\w.,:/+−–-])\d{1,3}(?:,\d{3})+(?!\w)|(?<![\w.,:/+−–-])\d+(?:\.\d+)?(?![\w:/]|[.,]\d)"
+)
+_YEAR = re.compile(
+    r"(?<![\w.,:/–-])1[0-9]{3}(?![\w:/]|[.,]\d)|(?<![\w.,:/–-])20[0-2]\d(?![\w:/]|[.,]\d)"
+)
+_SOME = re.compile(
+    r"\b(?P<start>[Ss]ome|[Mm]any|[Mm]ost|[Ss]everal|[Aa] few)\b(?! of\b|what|times)"
+)
 _HEDGE = re.compile(r"\b(?P<hedge>may|might|can sometimes|could) (?P<verb>be|have|[a-z]+)\b")
 _OFTEN = re.compile(r"\b(?:usually|often|sometimes|generally|typically|frequently)\b")
 
@@ -66,7 +74,9 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in _NAME.findall(text)]
 
 
-def mutate(passage: Passage, others: Sequence[Passage], random: Random) -> Iterator[tuple[str, str]]:
+def mutate(
+    passage: Passage, others: Sequence[Passage], random: Random
+) -> Iterator[tuple[str, str]]:
     """Yield unfaithful sentences about a passage as kind and text; all cite the passage itself."""
     for sentence in passage.sentences:
         yield from _change_numbers(sentence, passage, random)
@@ -77,8 +87,10 @@ def mutate(passage: Passage, others: Sequence[Passage], random: Random) -> Itera
         words[at] = words[at][::-1] if random.random() < 0.5 and len(words[at]) > 3 else "indeed"
         if " ".join(words) != sentence.rstrip("."):
             yield "quote garbled", f'The text says that "{" ".join(words)}".'
-        yield "quote cut in a word", f'The text says: "{sentence.rstrip(".")[: -random.randint(1, 2)]}".'
-    subjects = _names(passage.text) or [passage.title]
+        cut = sentence.rstrip(".")[: -random.randint(1, 2)]
+        if re.search(r"\w\w\Z", cut) and re.match(r"\w+\.?\Z", sentence[len(cut) :]):
+            yield "quote cut in a word", f'The text says: "{cut}".'
+    subjects = _names(passage.text) or [passage.title.rstrip(".")]
     template = random.choice(TEMPLATES)
     yield "invented by template", template.format(a=random.choice(subjects))
     foreign = [each for each in others if each.document != passage.document and each.sentences]
@@ -104,7 +116,10 @@ def _change_numbers(sentence: str, passage: Passage, random: Random) -> Iterator
         rivals = [each for each in pattern.findall(passage.text) if each not in sentence]
         if rivals:
             rival = random.choice(rivals)
-            yield "number of the passage", sentence[: chosen.start()] + rival + sentence[chosen.end() :]
+            yield (
+                "number of the passage",
+                sentence[: chosen.start()] + rival + sentence[chosen.end() :],
+            )
     for month in MONTHS:
         if re.search(rf"\b{month} \d|\d {month}\b", sentence):
             other = random.choice([each for each in MONTHS if each not in passage.text])
@@ -159,8 +174,10 @@ def _change_words(sentence: str, random: Random) -> Iterator[tuple[str, str]]:
     if found := _OFTEN.search(sentence):
         yield "stronger claim", sentence[: found.start()] + "always" + sentence[found.end() :]
     if found := _HEDGE.search(sentence):
-        changed = f"always {found['verb']}" if found["verb"] not in {"be", "have"} else (
-            "is always" if found["verb"] == "be" else "always has"
+        changed = (
+            f"always {found['verb']}"
+            if found["verb"] not in {"be", "have"}
+            else ("is always" if found["verb"] == "be" else "always has")
         )
         yield "stronger claim", sentence[: found.start()] + changed + sentence[found.end() :]
 
@@ -210,4 +227,3 @@ def _wrong_answers(passage: Passage, random: Random) -> Iterator[tuple[str, str]
         statement = as_statement(question, random.choice(rivals)) if rivals else None
         if statement:
             yield "wrong answer of the passage", statement
-

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from citewell.answer.cite.dates import WEEKDAYS, Date
+from citewell.answer.cite.alignment import changes
+from citewell.answer.cite.dates import MONTHS, WEEKDAYS, Date
 from citewell.answer.cite.names import Name, has_word, is_acronym_of, read_codes
 from citewell.answer.cite.numbers import Number
-from citewell.answer.cite.reading import Reading, Span, likeness
+from citewell.answer.cite.reading import Line, Reading, Span, likeness
 from citewell.answer.cite.support import Support
 from citewell.answer.cite.units import SPOKEN, UNITS
 
@@ -18,6 +19,10 @@ TAKEN_PLACE = 1.5
 
 TAKEN_PLACE_OF_ABSENT = 1.0
 """The same for a fact that the bearing sentences do not have at all."""
+
+_ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx xxi".split()
+_MOST_UNSURE = 3
+"""Up to so many changed words, a capital at a sentence's beginning counts as a name's."""
 
 _PRONOUNS = frozenset(
     "he she it they him her them his its their this these those who which that such er sie es"
@@ -44,6 +49,7 @@ def check_facts(claim: Reading, support: Support) -> Iterator[str]:
     yield from _check_spoken_units(claim, support)
     for name in claim.names:
         yield from _check_name(name, claim, support)
+    yield from _check_changes(claim, support)
     for code in read_codes(claim.tokens):
         if code.folded not in support.folded and not _is_written(code.text, support):
             yield NUMBER if code.kind == "time" else NAME
@@ -78,9 +84,7 @@ def _span(fact: Number | Name | Date) -> Span:
     return fact.first, fact.last
 
 
-def _equal_numbers(
-    number: Number, readings: Sequence[Reading]
-) -> list[tuple[Reading, Number]]:
+def _equal_numbers(number: Number, readings: Sequence[Reading]) -> list[tuple[Reading, Number]]:
     return [
         (reading, other)
         for reading in readings
@@ -90,6 +94,10 @@ def _equal_numbers(
 
 
 def _in_titles(number: Number, support: Support) -> bool:
+    """Say whether the titles have the number, or the source has it in Roman letters."""
+    if 1 < number.value <= len(_ROMAN) and number.value % 1 == 0:
+        if _ROMAN[int(number.value) - 1] in support.folded:
+            return True
     return any(
         other.value == number.value for source in support.sources for other in source.place.numbers
     )
@@ -168,14 +176,10 @@ def _check_dates(claim: Reading, support: Support) -> Iterator[str]:
 
 def _agrees(claimed: Date, other: Date, reading: Reading) -> bool:
     """Say whether the source's date has all that the claimed one says."""
-    return any(
-        _says(one, two, reading) for one in claimed.readings() for two in other.readings()
-    )
+    return any(_says(one, two, reading) for one in claimed.readings() for two in other.readings())
 
 
-def _says(
-    claimed: tuple[int | None, ...], other: tuple[int | None, ...], reading: Reading
-) -> bool:
+def _says(claimed: tuple[int | None, ...], other: tuple[int | None, ...], reading: Reading) -> bool:
     for own, said in zip(claimed, other, strict=True):
         if own is None or own == said:
             continue
@@ -197,11 +201,7 @@ def _check_name(name: Name, claim: Reading, support: Support) -> Iterator[str]:
         if name.sure or _takes_place(claim, _span(name), rivals, TAKEN_PLACE_OF_ABSENT):
             yield NAME
         return
-    here = [
-        (reading, other)
-        for reading in support.readings
-        for other in _mentions(words, reading)
-    ]
+    here = [(reading, other) for reading in support.readings for other in _mentions(words, reading)]
     if here:
         if _is_exchanged(claim, _span(name), here, rivals):
             yield NAME
@@ -247,7 +247,7 @@ def _takes_place(
     claim: Reading, span: Span, rivals: Sequence[_Rival], least: float = TAKEN_PLACE
 ) -> bool:
     """Say whether the claim has this fact where the source has one that the claim leaves out."""
-    return any(likeness(claim, span, rival.reading, rival.span) >= least for rival in rivals)
+    return any(sum(likeness(claim, span, rival.reading, rival.span)) >= least for rival in rivals)
 
 
 def _is_exchanged(
@@ -256,15 +256,52 @@ def _is_exchanged(
     here: Sequence[tuple[Reading, Span | Number | Date]],
     rivals: Sequence[_Rival],
 ) -> bool:
-    """Say whether the fact stands rather in a rival's place than in any of its own."""
+    """Say whether the fact stands rather in a rival's place than in any of its own.
+
+    Alike on one side only is not enough where it stands in its own place as well: there the source
+    may merely name a thing twice.
+    """
     own = max(
         (
-            likeness(claim, span, reading, each if isinstance(each, tuple) else _span(each))
+            sum(likeness(claim, span, reading, each if isinstance(each, tuple) else _span(each)))
             for reading, each in here
         ),
         default=0.0,
     )
-    taken = max(
-        (likeness(claim, span, rival.reading, rival.span) for rival in rivals), default=0.0
-    )
-    return taken >= TAKEN_PLACE and taken > own
+    for rival in rivals:
+        before, after = likeness(claim, span, rival.reading, rival.span)
+        both = bool(before and after)
+        if before + after >= TAKEN_PLACE and (both or not own) and before + after > own:
+            return True
+    return False
+
+
+def _check_changes(claim: Reading, support: Support) -> Iterator[str]:
+    """Yield what stands in the place of another fact of the source, word for word around it."""
+    for change in changes(claim, support.readings):
+        added, dropped = _facts_in(change.added, claim), _facts_in(change.dropped, change.reading)
+        for code in (NUMBER, DATE, NAME):
+            mine, theirs = added[code], dropped[code]
+            if mine and theirs and not any(has_word(each, theirs) for each in mine):
+                yield code
+
+
+def _facts_in(line: Line, reading: Reading) -> dict[str, set[str]]:
+    """Return the numbers, years and names among these tokens of a sentence, to compare."""
+    places = {id(token) for token in line}
+    found: dict[str, set[str]] = {NUMBER: set(), DATE: set(), NAME: set()}
+    for number in reading.numbers:
+        if id(reading.tokens[number.first]) in places:
+            found[DATE if number.is_year else NUMBER].add(str(number.value.normalize()))
+    for name in reading.names:
+        inside = [
+            word
+            for place, word in enumerate(name.words, start=name.first)
+            if place <= name.last and id(reading.tokens[place]) in places
+        ]
+        if inside and (name.sure or len(line) <= _MOST_UNSURE):
+            found[NAME].update(inside)
+    for token in line:
+        if token.folded in MONTHS and token.is_upper:
+            found[DATE].add(str(MONTHS[token.folded]))
+    return found

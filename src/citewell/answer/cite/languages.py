@@ -62,7 +62,9 @@ _ANY = frozenset().union(*FUNCTION_WORDS.values())
 _TELLING = {
     language: frozenset(
         word
-        for word in own.difference(*(FUNCTION_WORDS[each] for each in LANGUAGES if each != language))
+        for word in own.difference(
+            *(FUNCTION_WORDS[each] for each in LANGUAGES if each != language)
+        )
         if len(word) > 1
     )
     for language, own in FUNCTION_WORDS.items()

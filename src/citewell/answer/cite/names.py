@@ -102,9 +102,7 @@ def has_word(word: str, known: Collection[str]) -> bool:
 
 def _is_form(one: str, other: str) -> bool:
     short, long = (one, other) if len(one) < len(other) else (other, one)
-    return (
-        len(short) >= _LEAST_STEM and long.startswith(short) and long[len(short) :] in _ENDINGS
-    )
+    return len(short) >= _LEAST_STEM and long.startswith(short) and long[len(short) :] in _ENDINGS
 
 
 def initials(tokens: Sequence[Token]) -> frozenset[str]:

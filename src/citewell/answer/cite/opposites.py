@@ -1,6 +1,6 @@
 """Words that say the opposite of each other, and words that deny, limit, hedge or hold for all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -274,6 +274,16 @@ HEDGED = words(
 
 DENYING_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "mis")
 
+
+def _compared(word: str) -> Iterator[str]:
+    """Yield what an English adjective becomes when it is compared."""
+    base = f"{word[:-1]}i" if word.endswith("y") else word.removesuffix("e")
+    doubled = f"{word}{word[-1]}"
+    for form in (base, doubled):
+        yield f"{form}er"
+        yield f"{form}est"
+
+
 Poles = Mapping[str, frozenset[tuple[int, int]]]
 
 
@@ -287,6 +297,6 @@ def poles_of(language: str | None) -> Poles:
     for axis, line in enumerate(lines):
         for pole, side in enumerate(line.split("|")):
             for word in side.split():
-                for form in (word, stemmer.stemWord(word)):
+                for form in {word, stemmer.stemWord(word), *_compared(word)}:
                     found.setdefault(form, set()).add((axis, pole))
     return {word: frozenset(places) for word, places in found.items()}

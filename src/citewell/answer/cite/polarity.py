@@ -16,10 +16,14 @@ from citewell.answer.cite.opposites import (
     NOT_DENYING_BEFORE,
     poles_of,
 )
-from citewell.answer.cite.reading import Reading, likeness
+from citewell.answer.cite.alignment import Change, changes
+from citewell.answer.cite.reading import Line, Reading, likeness
 from citewell.answer.cite.tokens import Token
 
 NEGATION, POLARITY = "negation_differs", "polarity_differs"
+
+_FEW = 3
+"""A denial that goes with more words goes with its clause."""
 
 _REACH = 3
 """How many meaningful words after a denial it denies; the first two surely."""
@@ -35,15 +39,58 @@ def check_polarity(claim: Reading, readings: Sequence[Reading]) -> Iterator[str]
     """Yield the codes of where the claim's sense differs from that of the bearing sentences."""
     if not readings:
         return
-    if _negation_differs(claim, readings):
+    in_place = list(changes(claim, readings))
+    if _negation_differs(claim, readings) or any(map(_changes_denial, in_place)):
         yield NEGATION
     if (
-        _says_opposite(claim, readings)
+        any(_changes_sense(change, claim) for change in in_place)
+        or _says_opposite(claim, readings)
         or _is_limited_otherwise(claim, readings)
         or _is_stronger(claim, readings)
         or _compares_otherwise(claim, readings)
     ):
         yield POLARITY
+
+
+# Changes in place
+
+
+def _changes_denial(change: Change) -> bool:
+    """Say whether a denial came or went between words that stayed."""
+    dropped, added = _folded(change.dropped), _folded(change.added)
+    if max(len(dropped), len(added)) > _FEW:
+        return False
+    everything = {*dropped, *added}
+    if everything & (DENYING_ALSO | NOT_DENYING_BEFORE) or any(map(_is_prefixed, everything)):
+        return False
+    return (
+        sum(each in DENYING for each in dropped) % 2 != sum(each in DENYING for each in added) % 2
+    )
+
+
+def _is_prefixed(word: str) -> bool:
+    return word.startswith(("un", "im", "in", "dis")) and len(word) > 2 * _LEAST_WORD
+
+
+def _changes_sense(change: Change, claim: Reading) -> bool:
+    """Say whether a word gave its place to its opposite, or to one that claims more."""
+    dropped, added = set(_folded(change.dropped)), set(_folded(change.added))
+    if (added & FOR_ALL_CLAIMED) and not dropped & FOR_ALL and not added & HEDGED:
+        return True
+    if dropped & HEDGED and not added & HEDGING and len(dropped) <= _FEW:
+        return True
+    if added & LIMITING and not dropped & LIMITING and not dropped & {"just"}:
+        return True
+    poles = poles_of(claim.tokenizer.language)
+    theirs = {place for token in change.dropped for place in _poles(poles, token)}
+    mine = {place for token in change.added for place in _poles(poles, token)}
+    if not any((axis, 1 - pole) in theirs for axis, pole in mine - theirs):
+        return False
+    return (not added & DENYING) is (not dropped & DENYING)
+
+
+def _folded(line: Line) -> list[str]:
+    return [token.folded for token in line]
 
 
 # Denials
@@ -54,7 +101,8 @@ def _denials(reading: Reading, cues: frozenset[str], reach: int) -> list[list[st
     return [
         _denied(reading.tokens, place, reach, reading.tokenizer.language)
         for place, token in enumerate(reading.tokens)
-        if token.folded in cues and not _denies_nothing(reading.tokens, place)
+        if (token.folded in cues or (reach > _REACH and _is_prefixed(token.folded)))
+        and not _denies_nothing(reading.tokens, place)
     ]
 
 
@@ -98,7 +146,7 @@ def _negation_differs(claim: Reading, readings: Sequence[Reading]) -> bool:
 
 
 def _meet(denied: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
-    return any(not set(denied).isdisjoint(other) for other in others)
+    return any(not other or not set(denied).isdisjoint(other) for other in others)
 
 
 def _has_opposite_of_denied(
@@ -155,8 +203,9 @@ def _has_opposite(claim: Reading, denied: Sequence[str]) -> bool:
 def _turns_prefix(claim: Reading, readings: Sequence[Reading]) -> bool:
     """Say whether "able" became "unable" or the other way, with no denial to make up for it."""
     stems = {stem for reading in readings for stem in reading.stems}
-    denials = len(_denials(claim, DENYING, 1)), sum(
-        len(_denials(reading, DENYING, 1)) for reading in readings
+    denials = (
+        len(_denials(claim, DENYING, 1)),
+        sum(len(_denials(reading, DENYING, 1)) for reading in readings),
     )
     if denials[0] != denials[1]:
         return False
@@ -181,7 +230,9 @@ def _says_opposite(claim: Reading, readings: Sequence[Reading]) -> bool:
     """Say whether a word of the claim stands where the source has its opposite."""
     poles = poles_of(claim.tokenizer.language)
     own = {form for token in claim.tokens for form in (token.folded, token.stem)}
-    said = {form for each in readings for token in each.tokens for form in (token.folded, token.stem)}
+    said = {
+        form for each in readings for token in each.tokens for form in (token.folded, token.stem)
+    }
     for place, token in enumerate(claim.tokens):
         mine = _poles(poles, token)
         if not mine:
@@ -197,7 +248,9 @@ def _says_opposite(claim: Reading, readings: Sequence[Reading]) -> bool:
     return False
 
 
-def _poles(poles: dict[str, frozenset[tuple[int, int]]], token: Token) -> frozenset[tuple[int, int]]:
+def _poles(
+    poles: dict[str, frozenset[tuple[int, int]]], token: Token
+) -> frozenset[tuple[int, int]]:
     return poles.get(token.folded) or poles.get(token.stem) or frozenset()
 
 
@@ -205,11 +258,11 @@ def _stands_for(
     claim: Reading, place: int, reading: Reading, at: int, known: bool, readings: Sequence[Reading]
 ) -> bool:
     """Say whether the claim's word stands where the source has the other one."""
-    like = likeness(claim, (place, place), reading, (at, at))
+    like = sum(likeness(claim, (place, place), reading, (at, at)))
     if known:
         folded = claim.tokens[place].folded
         own = max(
-            likeness(claim, (place, place), each, (other, other))
+            sum(likeness(claim, (place, place), each, (other, other)))
             for each in readings
             for other, token in enumerate(each.tokens)
             if token.folded == folded or token.stem == claim.tokens[place].stem
@@ -217,8 +270,8 @@ def _stands_for(
         return like >= 1.0 and like > own
     if like >= 0.5:
         return True
-    around = claim.heavy_around(place, place, _BESIDE)
-    return not around.isdisjoint(reading.heavy_around(at, at, _BESIDE))
+    around = claim.heavy_around((place, place), _BESIDE)
+    return not around.isdisjoint(reading.heavy_around((at, at), _BESIDE))
 
 
 def _is_denied_once(claim: Reading, token: Token, reading: Reading, other: Token) -> bool:
@@ -242,8 +295,12 @@ def _is_limited_otherwise(claim: Reading, readings: Sequence[Reading]) -> bool:
     if not limits and _keeps_what_is_limited(claim, readings):
         return True
     holds_for_all = not (FOR_ALL_CLAIMED | {"each", "any"}).isdisjoint(claim.folded)
-    return holds_for_all and not EXCEPTING.isdisjoint(said) and EXCEPTING.isdisjoint(claim.folded) \
+    return (
+        holds_for_all
+        and not EXCEPTING.isdisjoint(said)
+        and EXCEPTING.isdisjoint(claim.folded)
         and "except" in said
+    )
 
 
 def _keeps_what_is_limited(claim: Reading, readings: Sequence[Reading]) -> bool:
@@ -254,7 +311,7 @@ def _keeps_what_is_limited(claim: Reading, readings: Sequence[Reading]) -> bool:
                 continue
             if place and reading.tokens[place - 1].folded in {"not", "the", "an"}:
                 continue
-            before = reading.heavy_around(place, place, 2)
+            before = reading.heavy_around((place, place), 2)
             if before and before <= claim.stems and "just" not in claim.folded:
                 return True
     return False

@@ -22,9 +22,14 @@ def plain(text: str) -> str:
 
 
 def read_passages(sentence: str) -> Iterator[str]:
-    """Yield the passages in quotation marks that are longer than a word or two."""
+    """Yield the passages in quotation marks that are longer than a word or two.
+
+    A question in quotation marks is the reader's and no passage of a source.
+    """
     for found in _PASSAGE.finditer(sentence):
         passage = next(part for part in found.groups() if part is not None).strip()
+        if passage.endswith(("?", "？")):
+            continue
         many = len(_UNSPACED.findall(passage)) >= _LEAST_UNSPACED
         if many or len(passage.split()) >= _LEAST_WORDS:
             yield passage

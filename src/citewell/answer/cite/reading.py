@@ -1,21 +1,24 @@
 """A text as the checks read it: its tokens, what they say, and what stands beside what."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from citewell.answer.cite.dates import Date, read_dates
 from citewell.answer.cite.names import Name, read_names
 from citewell.answer.cite.numbers import Number, read_numbers
 from citewell.answer.cite.tokens import Token, Tokenizer, heavy_stems
 
-_ARTICLES = frozenset(
-    "a an the der die das den dem des ein eine einen einem einer eines le la les l' un une des el"
+_PASSED_OVER = frozenset(
+    "percent a an the der die das den dem des ein eine einen einem einer eines le la les l' un une des el"
     " los las una unos unas".split()
 )
 _MOST_BESIDE = 3
 _BORDER = 0.5
 _LIGHT = 0.5
 Span = tuple[int, int]
+Line = list[Token]
 
 
 @dataclass(frozen=True)
@@ -62,46 +65,64 @@ class Reading:
         return read_names(self.tokens, self.tokenizer.language)
 
     @cached_property
-    def _line(self) -> tuple[list[Token], list[int]]:
-        """The tokens without articles and marks, and each token's place among them."""
-        line: list[Token] = []
-        places: list[int] = []
-        for token in self.tokens:
-            places.append(len(line))
-            if not token.is_mark and token.folded not in _ARTICLES:
-                line.append(token)
-        return line, places
+    def line(self) -> Line:
+        """Its tokens without articles and marks."""
+        return [token for token in self.tokens if _counts(token)]
 
-    def heavy_around(self, first: int, last: int, reach: int) -> frozenset[str]:
+    @cached_property
+    def _places(self) -> list[int]:
+        """For each token its place in the line, or that of the next one that is there."""
+        places: list[int] = []
+        at = 0
+        for token in self.tokens:
+            places.append(at)
+            at += _counts(token)
+        return places
+
+    def neighbours(self, span: Span, step: int) -> Iterator[Token | None]:
+        """Yield the words before (-1) or after (1) a span of tokens, nearest first, then None."""
+        first, last = span
+        at = (
+            self._places[first] - 1 if step < 0 else self._places[last] + _counts(self.tokens[last])
+        )
+        while 0 <= at < len(self.line):
+            yield self.line[at]
+            at += step
+        yield None
+
+    def heavy_around(self, span: Span, reach: int) -> frozenset[str]:
         """Return the stems that stand up to ``reach`` words before or after these tokens."""
-        line, places = self._line
-        left, right = places[first], places[last] + 1
-        beside = line[max(0, left - reach) : left] + line[right : right + reach]
+        beside = [
+            token
+            for step in (-1, 1)
+            for token in islice(self.neighbours(span, step), reach)
+            if token
+        ]
         return frozenset(token.stem for token in beside if not token.light)
 
 
-def likeness(one: Reading, span: Span, other: Reading, beside: Span) -> float:
-    """Return how alike the surroundings of two spans of tokens are: 0 for not at all.
+def _counts(token: Token) -> bool:
+    return not token.is_mark and token.folded not in _PASSED_OVER
+
+
+def likeness(one: Reading, span: Span, other: Reading, beside: Span) -> tuple[float, float]:
+    """Return how alike the words before two spans of tokens are, and those after: 0 for not at all.
 
     Each equal neighbour counts one, a small word half, up to three words on each side until one
     differs; to be the first or last words of both sentences counts half.
     """
-    return _side(one, span, other, beside, -1) + _side(one, span, other, beside, 1)
+    return (
+        _side(one.neighbours(span, -1), other.neighbours(beside, -1)),
+        _side(one.neighbours(span, 1), other.neighbours(beside, 1)),
+    )
 
 
-def _side(one: Reading, span: Span, other: Reading, beside: Span, step: int) -> float:
-    (line, places), (second, second_places) = one._line, other._line  # noqa: SLF001 - its own class's
-    if step < 0:
-        at, there = places[span[0]] - 1, second_places[beside[0]] - 1
-    else:
-        at, there = places[span[1]] + 1, second_places[beside[1]] + 1
+def _side(one: Iterator[Token | None], other: Iterator[Token | None]) -> float:
     total = 0.0
-    for _ in range(_MOST_BESIDE):
-        inside, within = 0 <= at < len(line), 0 <= there < len(second)
-        if not inside or not within:
-            return total + (_BORDER if inside == within else 0.0)
-        if line[at].stem != second[there].stem:
+    for mine, theirs in islice(zip(one, other, strict=False), _MOST_BESIDE):
+        if mine is None or theirs is None:
+            return total + (_BORDER if mine is theirs else 0.0)
+        if mine.stem != theirs.stem:
             return total
-        total += _LIGHT if line[at].light else 1.0
-        at, there = at + step, there + step
+        total += _LIGHT if mine.light else 1.0
     return total

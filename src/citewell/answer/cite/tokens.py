@@ -95,7 +95,9 @@ def _pieces(text: str) -> Iterator[tuple[str, int, int, Kind, str]]:
     place = 0
     while found := _RUN.search(text, place):
         start, end = found.span()
-        code = _CODE.match(text, start) if found.lastgroup in {"word", "number", "letters"} else None
+        code = (
+            _CODE.match(text, start) if found.lastgroup in {"word", "number", "letters"} else None
+        )
         if code and code.end() > end - 1 and _is_code(code.group()):
             yield code.group(), start, code.end(), "code", ""
             place = code.end()

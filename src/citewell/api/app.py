@@ -16,6 +16,7 @@ from citewell.api import (
     jobs,
     pipeline,
     query,
+    recheck,
     reindex,
     tasks,
     webhooks,
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         tasks,
         query,
+        recheck,
         health,
     ):
         app.include_router(resource.router)

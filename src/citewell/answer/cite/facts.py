@@ -24,6 +24,7 @@ _ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix x
 _MOST_UNSURE = 3
 """Up to so many changed words, a capital at a sentence's beginning counts as a name's."""
 
+_REACH_OF_PRONOUN = 3
 _PRONOUNS = frozenset(
     "he she it they him her them his its their this these those who which that such er sie es"
     " ihn ihm ihr ihre sein seine dieser diese dieses il elle ils elles son sa ses leur ce cette"
@@ -71,7 +72,8 @@ def _check_number(number: Number, claim: Reading, support: Support) -> Iterator[
             yield code
         return
     if not here and not number.soft and not _in_titles(number, support):
-        yield code
+        if _rivals(number, claim, support):
+            yield code
         return
     if number.unit and here and not any(_same_unit(number, *each) for each in here):
         yield UNIT
@@ -157,7 +159,8 @@ def _check_dates(claim: Reading, support: Support) -> Iterator[str]:
         elsewhere = any(
             _agrees(date, other, reading) for reading in support.cited for other in reading.dates
         )
-        if not here and (not elsewhere or not _has_pronoun(support)):
+        dated = any(reading.dates for reading in support.readings)
+        if not here and (not elsewhere or (dated and not _has_pronoun(support))):
             yield DATE
             continue
         own = {(each.year, each.month, each.day) for each in claim.dates}
@@ -212,7 +215,7 @@ def _check_name(name: Name, claim: Reading, support: Support) -> Iterator[str]:
         return
     if _takes_place(claim, _span(name), rivals, TAKEN_PLACE_OF_ABSENT):
         yield NAME
-    elif name.sure and not _has_pronoun(support):
+    elif rivals and (name.sure or _is_named(words, support)) and not _is_meant(words, support):
         yield NAME
 
 
@@ -234,6 +237,26 @@ def _rival_names(claim: Reading, support: Support) -> Iterator[_Rival]:
         for other in reading.names:
             if not any(has_word(word, claim.folded) for word in other.words):
                 yield _Rival(reading, _span(other))
+
+
+def _is_named(words: Sequence[str], support: Support) -> bool:
+    """Say whether the source writes these words as a name for sure."""
+    return any(
+        name.sure and not set(words).isdisjoint(name.words)
+        for reading in support.cited
+        for name in reading.names
+    )
+
+
+def _is_meant(words: Sequence[str], support: Support) -> bool:
+    """Say whether a bearing sentence may mean this name by a pronoun: it stands shortly before."""
+    for borne in support.borne:
+        if _PRONOUNS.isdisjoint(borne.reading.folded):
+            continue
+        before = borne.source.sentences[max(0, borne.number - _REACH_OF_PRONOUN) : borne.number]
+        if any(has_word(words[-1], reading.folded) for reading in before):
+            return True
+    return False
 
 
 def _has_pronoun(support: Support) -> bool:

@@ -21,11 +21,11 @@ WEAK, ALTERED = "weak_support", "altered_quote"
 SURE_COVERAGE = 0.85
 """From here on the words alone decide: the meaning is not asked."""
 
-LEAST_COVERAGE = 0.4
+LEAST_COVERAGE = 0.25
 """Below this no closeness in meaning helps."""
 
-COVERAGE, CLOSENESS = 0.6, 0.4
-LEAST_SUPPORT = 0.62
+COVERAGE, CLOSENESS = 0.4, 0.6
+LEAST_SUPPORT = 0.55
 """Weights of both, and what they must reach together."""
 
 BETTER_ELSEWHERE = 0.2

@@ -28,7 +28,8 @@ TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPAC
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
 BROAD_EXCEPT = {"worker/group.py", "worker/holder.py", "worker/process.py", "worker/runs.py",
-    "adapters/batching.py", "adapters/onnx_reranker.py", "api/middleware.py",
+    "adapters/batching.py", "adapters/onnx_reranker.py", "answer/cite/check.py",
+    "api/middleware.py",
     "api/answer_stream.py", "api/openai/chat_completions.py", "ingest/sandbox_child.py",
     "records/reconcile.py", "records/webhook_sender.py"}  # fmt: skip
 ENVIRONMENT = {"settings.py", "cli/supervisor.py", "ingest/sandbox.py", "ingest/sandbox_child.py",

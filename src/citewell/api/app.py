@@ -21,6 +21,7 @@ from citewell.api import (
     pipeline,
     policy,
     query,
+    recheck,
     reindex,
     replay,
     results,
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         sessions,
         feedback,
         policy,
+        recheck,
         health,
         openai,
     ):

@@ -1,0 +1,197 @@
+"""Find the sentences of the cited chunks that bear a claim, and how much of it they cover."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from citewell.answer.cite.names import has_word, initials
+from citewell.answer.cite.quoted import plain
+from citewell.answer.cite.reading import Reading
+from citewell.answer.cite.tokens import Tokenizer, open_tokenizer
+from citewell.domain import Candidate
+from citewell.domain.sentences import split_sentences
+
+NAMED = 1.5
+"""What a name or a number weighs in the coverage; another word weighs one."""
+
+MOST_SENTENCES = 3
+LEAST_GAIN = 0.16
+"""A further sentence must add so much of the claim; else it only looks as if it bore it."""
+
+_LEAST_PREFIX = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """A cited chunk, cut into sentences once; ``place`` are the words of its titles."""
+
+    candidate: Candidate
+    tokenizer: Tokenizer
+
+    @cached_property
+    def sentences(self) -> list[Reading]:
+        """Its sentences, with their offsets in the chunk."""
+        text = self.candidate.text
+        return [
+            Reading(text[start:end], self.tokenizer, start) for start, end in split_sentences(text)
+        ]
+
+    @cached_property
+    def place(self) -> Reading:
+        """Its titles: names may come from there."""
+        source = self.candidate
+        titles = (source.document_title, source.section_title or "", *source.section_path)
+        return Reading(" . ".join((*titles, source.document_name)), self.tokenizer)
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """All stems of its sentences."""
+        return frozenset().union(*(sentence.stems for sentence in self.sentences))
+
+    @cached_property
+    def folded(self) -> frozenset[str]:
+        """All words of its sentences and titles, with the initials of names."""
+        found = set(self.place.folded)
+        for sentence in (*self.sentences, self.place):
+            found |= sentence.folded | initials(sentence.tokens)
+        return frozenset(found)
+
+    @cached_property
+    def plain(self) -> str:
+        """Its text for the search of quoted passages."""
+        return plain(self.candidate.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Borne:
+    """A sentence of a source that bears a part of the claim."""
+
+    source: Source
+    number: int
+
+    @property
+    def reading(self) -> Reading:
+        """The sentence."""
+        return self.source.sentences[self.number]
+
+
+@dataclass(frozen=True)
+class Support:
+    """What of the cited sources bears a claim, and what share of the claim that is."""
+
+    sources: Sequence[Source]
+    borne: Sequence[Borne]
+    coverage: float
+    missing: frozenset[str]
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """The bearing sentences."""
+        return [each.reading for each in self.borne]
+
+    @cached_property
+    def cited(self) -> list[Reading]:
+        """All sentences of the cited chunks."""
+        return [sentence for source in self.sources for sentence in source.sentences]
+
+    @cached_property
+    def folded(self) -> frozenset[str]:
+        """All words of the cited chunks and of their titles."""
+        return frozenset().union(*(source.folded for source in self.sources))
+
+    @cached_property
+    def place(self) -> frozenset[str]:
+        """The words of the cited chunks' titles."""
+        return frozenset().union(*(source.place.folded for source in self.sources))
+
+
+def open_source(candidate: Candidate) -> Source:
+    """Prepare a chunk; nothing is cut before it is asked for."""
+    return Source(candidate, open_tokenizer(candidate.text))
+
+
+def weigh(claim: Reading) -> dict[str, float]:
+    """Return the claim's meaningful stems with their weights; names and numbers weigh more."""
+    named = {place for name in claim.names for place in range(name.first, name.last + 1)}
+    weights: dict[str, float] = {}
+    for place, token in enumerate(claim.tokens):
+        if token.light:
+            continue
+        telling = place in named or token.kind != "word"
+        weights[token.stem] = max(weights.get(token.stem, 0.0), NAMED if telling else 1.0)
+    return weights
+
+
+def find_support(claim: Reading, sources: Sequence[Source]) -> Support:
+    """Choose greedily the sentences that together cover most of the claim.
+
+    Shapes:  at most ``MOST_SENTENCES`` a source; the first covers most, each further one adds.
+    """
+    weights = weigh(claim)
+    total = sum(weights.values()) or 1.0
+    place = frozenset().union(*(source.place.stems for source in sources))
+    open_stems = dict(weights)
+    borne: list[Borne] = []
+    all_of = [Borne(source, at) for source in sources for at in range(len(source.sentences))]
+    covered_by = [_covered(weights, each.reading) for each in all_of]
+    while all_of:
+        gains = [
+            sum(open_stems.get(stem, 0.0) * share for stem, share in covered.items())
+            for covered in covered_by
+        ]
+        best = max(range(len(all_of)), key=gains.__getitem__)
+        least = LEAST_GAIN * total if borne else 0.0
+        if gains[best] <= least or _is_full(borne, all_of[best].source):
+            break
+        if borne and not _adds_words(open_stems, covered_by[best], weights):
+            break
+        borne.append(all_of[best])
+        for stem, share in covered_by[best].items():
+            open_stems[stem] = open_stems.get(stem, 0.0) * (1.0 - share)
+    known = {stem for stem in open_stems if stem in place}
+    left = sum(weight for stem, weight in open_stems.items() if stem not in known)
+    missing = frozenset(stem for stem in open_stems if open_stems[stem] > 0 and stem not in known)
+    return Support(sources, borne, 1.0 - left / total, missing)
+
+
+def _is_full(borne: Sequence[Borne], source: Source) -> bool:
+    return sum(each.source is source for each in borne) >= MOST_SENTENCES
+
+
+def _adds_words(
+    open_stems: Mapping[str, float], covered: Mapping[str, float], weights: Mapping[str, float]
+) -> bool:
+    """Say whether a sentence adds more than a name or a number that may be said of another."""
+    return any(open_stems.get(stem, 0.0) > 0 and weights[stem] < NAMED for stem in covered)
+
+
+def _covered(weights: Mapping[str, float], sentence: Reading) -> dict[str, float]:
+    """Return which of the claim's stems the sentence has, and how surely."""
+    covered: dict[str, float] = {}
+    for stem in weights:
+        if (
+            stem in sentence.stems
+            or stem in sentence.folded
+            or (weights[stem] >= NAMED and stem.isalpha() and has_word(stem, sentence.folded))
+        ):
+            covered[stem] = 1.0
+        elif _is_related(stem, sentence.stems):
+            covered[stem] = 0.7
+    return covered
+
+
+def _is_related(stem: str, stems: frozenset[str]) -> bool:
+    """Say whether a longer or shorter form of the stem is there: "measur" and "measurement"."""
+    if len(stem) < _LEAST_PREFIX:
+        return False
+    head = stem[:_LEAST_PREFIX]
+    return any(
+        other.startswith(head) and (other.startswith(stem[:-1]) or stem.startswith(other[:-1]))
+        for other in stems
+        if len(other) >= _LEAST_PREFIX
+    )
+
+
+def coverage_elsewhere(claim: Reading, sources: Sequence[Source]) -> float:
+    """Return the greatest coverage that one of these chunks alone would give."""
+    return max((find_support(claim, [source]).coverage for source in sources), default=0.0)

@@ -187,6 +187,19 @@ async def test_a_failure_in_the_middle_is_told_and_kept(clock: Api) -> None:
     require_problem(whole, 502, "provider_failed")
 
 
+async def test_a_lost_database_in_the_middle_is_told_at_once(clock: Api) -> None:
+    api = use(clock, ScriptedModel(error=Unavailable()))
+    reply = await api.client.post("/query/stream", json={"question": CLOCK})
+    events = read_events(reply.text)
+    assert [name for name, _ in events].count("error") == 1
+    assert events[-1][0] == "error"
+    assert (events[-1][1]["status"], events[-1][1]["code"]) == (503, "unavailable")
+    assert events[-1][1]["request_id"] == reply.headers["x-request-id"]
+    answer = await stored(api, events[0][1]["answer_id"])
+    assert (answer["status"], answer["reason"]) == ("incomplete", "unavailable")
+    assert await told_again(api, answer["answer_id"]) == events
+
+
 async def test_a_bug_in_the_middle_shows_an_id_only(clock: Api) -> None:
     api = use(clock, ScriptedModel(error=ZeroDivisionError("secret detail")))
     events = await ask(api)

@@ -102,9 +102,9 @@ async def test_who_waits_too_long_is_told_so(clock: Api) -> None:
 
 
 async def test_a_long_answer_keeps_its_turn(clock: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from citewell.records import sessions, turns
+    from citewell.records import turns
 
-    monkeypatch.setattr(sessions, "TURN_SECONDS", 0.4)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.4)
     monkeypatch.setattr(turns, "RENEW_SECONDS", 0.1)
     model = ScriptedModel(pause=0.5)
     api = use(clock, model, session=SessionSettings(wait_seconds=0.9))

@@ -64,6 +64,9 @@ async def test_the_question_may_stand_in_the_address(library: Api) -> None:
     assert reply.json()["answer"] == expected["answer"]
     reply = await library.client.post("/query", params={"q": CLOCK, "mode": "standard"})
     assert reply.json()["mode"] == "standard"
+    for joined in ("/query?mode=crag+structured", "/query?mode=structured%2Bcrag"):
+        reply = await library.client.post(joined, json={"question": "?"})
+        assert reply.json()["mode"] == "crag+structured"
     both = await library.client.post("/query", params={"q": BREAD}, json={"question": CLOCK})
     assert both.json()["question"] == CLOCK
 

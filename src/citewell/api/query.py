@@ -148,7 +148,8 @@ async def _again(events: Sequence[WireEvent], first: int) -> AsyncGenerator[Serv
 def joined(
     body: schemas.QueryRequest | None, q: str | None, mode: str | None
 ) -> schemas.QueryRequest:
-    """Put a question together from the body and the address."""
+    """Put a question together from the body and the address, where a bare + stands for a space."""
+    mode = mode and mode.strip().replace(" ", "+")
     body = body or schemas.QueryRequest.model_validate({})
     question = body.question if body.question is not None else q
     return body.model_copy(update={"question": question, "mode": mode or body.mode})

@@ -11,11 +11,11 @@ from citewell.api.context import request_id
 from citewell.api.deps import CursorQuery, LimitQuery, ServicesDep, WorkspaceDep, known_uuid
 from citewell.domain import SessionId, WorkspaceId
 from citewell.records.audit import add_audit
+from citewell.records.messages import list_messages
 from citewell.records.sessions import (
     SessionRow,
     add_session,
     get_session,
-    list_messages,
     list_sessions,
     remove_session,
     rename_session,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from citewell.records.answers import BLANK_ORPHANED, ORPHANED
+from citewell.records.answer_invariants import ANSWER_INVARIANTS
 
 Cure = Literal["reindex", "statement", "files", "none"]
 
@@ -220,57 +220,6 @@ AND status NOT IN ('queued', 'running')
         "statement",
         "UPDATE jobs SET password = NULL WHERE status NOT IN ('queued', 'running')",
     ),
-    "no question outlives its job": Invariant(
-        """
-SELECT workspace_id, id FROM jobs WHERE payload <> '{}' AND status NOT IN ('queued', 'running')
-""",
-        "statement",
-        "UPDATE jobs SET payload = '{}' WHERE status NOT IN ('queued', 'running')",
-    ),
-    "every answered question has its answer until that is removed": Invariant(
-        """
-SELECT j.workspace_id, j.id FROM jobs j WHERE j.task = 'answer' AND j.status = 'done'
-AND j.progress ->> 'answer' IS DISTINCT FROM 'removed' AND NOT EXISTS (SELECT FROM answers a
-    WHERE a.workspace_id = j.workspace_id AND a.id = j.id)
-""",
-        "statement",
-        """
-UPDATE jobs j SET status = 'failed', reason = 'answer_lost',
-message = 'The answer was lost. Ask again.' WHERE j.task = 'answer' AND j.status = 'done'
-AND j.progress ->> 'answer' IS DISTINCT FROM 'removed' AND NOT EXISTS (SELECT FROM answers a
-    WHERE a.workspace_id = j.workspace_id AND a.id = j.id)
-""",
-    ),
-    "every answer rests on documents that are there": Invariant(
-        f"SELECT workspace_id, id FROM answers WHERE {ORPHANED}",
-        "statement",
-        BLANK_ORPHANED,
-    ),
-    "a session's messages are numbered without a gap": Invariant(
-        """
-SELECT workspace_id, session_id FROM messages GROUP BY workspace_id, session_id
-HAVING min(ordinal) <> 0 OR max(ordinal) <> count(*) - 1
-""",
-        "statement",
-        """
-UPDATE messages m SET ordinal = n.place FROM (SELECT workspace_id, session_id, ordinal,
-    row_number() OVER (PARTITION BY workspace_id, session_id ORDER BY ordinal) - 1 AS place
-    FROM messages) n
-WHERE m.workspace_id = n.workspace_id AND m.session_id = n.session_id AND m.ordinal = n.ordinal
-AND m.ordinal <> n.place
-""",
-    ),
-    "no turn of a session is held long after its end": Invariant(
-        """
-SELECT workspace_id, id FROM sessions WHERE turn_token IS NOT NULL
-AND coalesce(turn_until, '-infinity') < now() - interval '10 minutes'
-""",
-        "statement",
-        """
-UPDATE sessions SET turn_token = NULL, turn_until = NULL
-WHERE turn_token IS NOT NULL AND coalesce(turn_until, '-infinity') < now()
-""",
-    ),
     "every accepted version has one audit row": Invariant(
         """
 SELECT d.workspace_id, d.id FROM documents d
@@ -282,4 +231,4 @@ WHERE coalesce(a.rows, 0) <> (SELECT coalesce(max(number), 0)
 """,
         "none",
     ),
-}
+} | {name: Invariant(query, "statement", cure) for name, (query, cure) in ANSWER_INVARIANTS.items()}

@@ -23,9 +23,9 @@ from citewell.errors import NotFound
 from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_text
 from citewell.records.answers import add_answer
 from citewell.records.jobs import JobRow, get_job
-from citewell.records.sessions import Exchange, TurnEnd, add_exchange, end_turn
+from citewell.records.messages import Exchange, add_exchange
 from citewell.records.statements import text
-from citewell.records.turns import Turn
+from citewell.records.turns import Turn, TurnEnd, end_turn
 
 UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
 

@@ -1,25 +1,16 @@
-"""Conversations: sessions that expire, their messages in order, and whose turn it is.
-
-A session's turn is a lease: while an answer is made, its token stands in the session's row, and no
-transaction stays open. Messages are written in pairs, by the turn's holder only.
-"""
+"""Conversations: sessions that are begun, listed, renamed, removed, or expire."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.domain import AnswerId, Message, SessionId, WorkspaceId
+from citewell.domain import SessionId, WorkspaceId
 from citewell.errors import NotFound
 from citewell.records.paging import Page, decode_cursor, page_of
 from citewell.records.statements import text
 
-TURN_SECONDS = 30.0
-"""A process that died leaves its session to others after this."""
 STALE_SECONDS = 60.0
-TITLE_CHARACTERS = 80
 UNKNOWN = "There is no session with that id. It may have expired; GET /chat/sessions lists them."
 
 
@@ -33,28 +24,6 @@ class SessionRow:
     updated_at: datetime
     expires_at: datetime
     message_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRow:
-    """A stored message; what its answer was is None once that is gone."""
-
-    ordinal: int
-    role: Literal["user", "assistant"]
-    content: str
-    answer_id: AnswerId | None
-    status: Literal["complete", "incomplete"] | None
-    refused: bool | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A question and what was answered, as they stand in the history."""
-
-    question: str
-    reply: str
-    answer_id: AnswerId
 
 
 async def add_session(
@@ -221,172 +190,3 @@ async def remove_expired_sessions(connection: AsyncConnection) -> int:
         {"stale": STALE_SECONDS},
     )
     return removed.rowcount
-
-
-async def take_turn(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    session_id: SessionId,
-    token: UUID,
-    hours: float,
-) -> bool:
-    """Take a session's turn, unless somebody has it; the session counts as used.
-
-    Raises:  NotFound – no such session.
-    """
-    values = {
-        "workspace": workspace_id,
-        "id": session_id,
-        "token": token,
-        "turn": TURN_SECONDS,
-        "seconds": hours * 3600,
-    }
-    taken = await connection.execute(
-        text(
-            "UPDATE sessions SET turn_token = :token, "
-            "turn_until = now() + make_interval(secs => :turn), "
-            "expires_at = now() + make_interval(secs => :seconds) "
-            "WHERE workspace_id = :workspace AND id = :id AND expires_at > now() "
-            "AND coalesce(turn_until, '-infinity') <= now()"
-        ),
-        values,
-    )
-    if taken.rowcount:
-        return True
-    await get_session(connection, workspace_id, session_id)
-    return False
-
-
-async def renew_turn(
-    connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, token: UUID
-) -> bool:
-    """Say that the turn's holder lives; return whether it still has the turn."""
-    renewed = await connection.execute(
-        text(
-            "UPDATE sessions SET turn_until = now() + make_interval(secs => :turn), "
-            "expires_at = greatest(expires_at, now() + make_interval(secs => :turn)) "
-            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
-        ),
-        {"workspace": workspace_id, "id": session_id, "token": token, "turn": TURN_SECONDS},
-    )
-    return renewed.rowcount > 0
-
-
-async def return_turn(
-    connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, token: UUID
-) -> None:
-    """Give the turn back without a message."""
-    await connection.execute(
-        text(
-            "UPDATE sessions SET turn_token = NULL, turn_until = NULL "
-            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
-        ),
-        {"workspace": workspace_id, "id": session_id, "token": token},
-    )
-
-
-TurnEnd = Literal["held", "lost", "gone"]
-"""Ours until now; another's by now; without a session."""
-
-
-async def end_turn(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    session_id: SessionId,
-    token: UUID,
-    hours: float,
-) -> TurnEnd:
-    """End a turn, and lock the session until the transaction ends; say whether it was ours."""
-    values = {
-        "workspace": workspace_id,
-        "id": session_id,
-        "token": token,
-        "seconds": hours * 3600,
-    }
-    ended = await connection.execute(
-        text(
-            "UPDATE sessions SET turn_token = NULL, turn_until = NULL, updated_at = now(), "
-            "expires_at = now() + make_interval(secs => :seconds) "
-            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
-        ),
-        values,
-    )
-    if ended.rowcount:
-        return "held"
-    there = await connection.scalar(
-        text("SELECT true FROM sessions WHERE workspace_id = :workspace AND id = :id"), values
-    )
-    return "lost" if there else "gone"
-
-
-async def add_exchange(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    session_id: SessionId,
-    exchange: Exchange,
-) -> None:
-    """Write a question and its reply, after ``end_turn`` in the same transaction.
-
-    A session without a title is named after its first question.
-    """
-    values = {
-        "workspace": workspace_id,
-        "id": session_id,
-        "question": exchange.question,
-        "reply": exchange.reply,
-        "answer": exchange.answer_id,
-        "title": " ".join(exchange.question.split())[:TITLE_CHARACTERS] or None,
-    }
-    await connection.execute(
-        text(
-            "INSERT INTO messages (workspace_id, session_id, ordinal, role, content, answer_id) "
-            "SELECT :workspace, :id, n.first + m.place, m.role, m.content, m.answer FROM ("
-            "SELECT coalesce(max(ordinal) + 1, 0) AS first FROM messages "
-            "WHERE workspace_id = :workspace AND session_id = :id) n CROSS JOIN (VALUES "
-            "(0, 'user', :question, NULL::uuid), "
-            "(1, 'assistant', :reply, CAST(:answer AS uuid))) AS m (place, role, content, answer)"
-        ),
-        values,
-    )
-    await connection.execute(
-        text(
-            "UPDATE sessions SET title = :title "
-            "WHERE workspace_id = :workspace AND id = :id AND title IS NULL"
-        ),
-        values,
-    )
-
-
-async def list_messages(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    session_id: SessionId,
-    after: int,
-    limit: int,
-) -> list[MessageRow]:
-    """List a session's messages in their order, those after the one with number ``after``."""
-    rows = await connection.execute(
-        text(
-            "SELECT m.ordinal, m.role, m.content, m.answer_id, a.status, a.refused, m.created_at "
-            "FROM messages m LEFT JOIN answers a "
-            "ON a.workspace_id = m.workspace_id AND a.id = m.answer_id "
-            "WHERE m.workspace_id = :workspace AND m.session_id = :id AND m.ordinal > :after "
-            "ORDER BY m.ordinal LIMIT :limit"
-        ),
-        {"workspace": workspace_id, "id": session_id, "after": after, "limit": limit},
-    )
-    return [MessageRow(*row) for row in rows]
-
-
-async def read_history(
-    connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, most: int
-) -> tuple[Message, ...]:
-    """Return a session's last messages, the oldest of them first."""
-    rows = await connection.execute(
-        text(
-            "SELECT role, content FROM messages WHERE workspace_id = :workspace "
-            "AND session_id = :id ORDER BY ordinal DESC LIMIT :most"
-        ),
-        {"workspace": workspace_id, "id": session_id, "most": most},
-    )
-    return tuple(Message(row.role, row.content) for row in rows)[::-1]

@@ -1,27 +1,30 @@
-"""One message's turn in a session: waited for, kept alive while its answer is made, given back."""
+"""One message's turn in a session: waited for, kept alive while its answer is made, given back.
+
+A turn is a lease: its token stands in the session's row, and no transaction stays open meanwhile.
+Messages are written by the turn's holder only.
+"""
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from uuid import uuid4
+from typing import Literal
+from uuid import UUID, uuid4
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import Message, SessionId, WorkspaceId
 from citewell.errors import CitewellError, SessionBusy
+from citewell.records.messages import read_history
 from citewell.records.session import Database
-from citewell.records.sessions import (
-    TURN_SECONDS,
-    add_session,
-    read_history,
-    renew_turn,
-    return_turn,
-    take_turn,
-)
+from citewell.records.sessions import add_session, get_session
+from citewell.records.statements import text
 
 log = structlog.get_logger(__name__)
 
+TURN_SECONDS = 30.0
+"""A process that died leaves its session to others after this."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
 RENEW_SECONDS = TURN_SECONDS / 3
@@ -99,3 +102,99 @@ class Turn:
                     )
             except CitewellError as error:
                 log.warning("a session's turn could not be renewed", why=error.message)
+
+
+async def take_turn(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    session_id: SessionId,
+    token: UUID,
+    hours: float,
+) -> bool:
+    """Take a session's turn, unless somebody has it; the session counts as used.
+
+    Raises:  NotFound – no such session.
+    """
+    values = {
+        "workspace": workspace_id,
+        "id": session_id,
+        "token": token,
+        "turn": TURN_SECONDS,
+        "seconds": hours * 3600,
+    }
+    taken = await connection.execute(
+        text(
+            "UPDATE sessions SET turn_token = :token, "
+            "turn_until = now() + make_interval(secs => :turn), "
+            "expires_at = now() + make_interval(secs => :seconds) "
+            "WHERE workspace_id = :workspace AND id = :id AND expires_at > now() "
+            "AND coalesce(turn_until, '-infinity') <= now()"
+        ),
+        values,
+    )
+    if taken.rowcount:
+        return True
+    await get_session(connection, workspace_id, session_id)
+    return False
+
+
+async def renew_turn(
+    connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, token: UUID
+) -> bool:
+    """Say that the turn's holder lives; return whether it still has the turn."""
+    renewed = await connection.execute(
+        text(
+            "UPDATE sessions SET turn_until = now() + make_interval(secs => :turn), "
+            "expires_at = greatest(expires_at, now() + make_interval(secs => :turn)) "
+            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
+        ),
+        {"workspace": workspace_id, "id": session_id, "token": token, "turn": TURN_SECONDS},
+    )
+    return renewed.rowcount > 0
+
+
+async def return_turn(
+    connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, token: UUID
+) -> None:
+    """Give the turn back without a message."""
+    await connection.execute(
+        text(
+            "UPDATE sessions SET turn_token = NULL, turn_until = NULL "
+            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
+        ),
+        {"workspace": workspace_id, "id": session_id, "token": token},
+    )
+
+
+TurnEnd = Literal["held", "lost", "gone"]
+"""Ours until now; another's by now; without a session."""
+
+
+async def end_turn(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    session_id: SessionId,
+    token: UUID,
+    hours: float,
+) -> TurnEnd:
+    """End a turn, and lock the session until the transaction ends; say whether it was ours."""
+    values = {
+        "workspace": workspace_id,
+        "id": session_id,
+        "token": token,
+        "seconds": hours * 3600,
+    }
+    ended = await connection.execute(
+        text(
+            "UPDATE sessions SET turn_token = NULL, turn_until = NULL, updated_at = now(), "
+            "expires_at = now() + make_interval(secs => :seconds) "
+            "WHERE workspace_id = :workspace AND id = :id AND turn_token = :token"
+        ),
+        values,
+    )
+    if ended.rowcount:
+        return "held"
+    there = await connection.scalar(
+        text("SELECT true FROM sessions WHERE workspace_id = :workspace AND id = :id"), values
+    )
+    return "lost" if there else "gone"

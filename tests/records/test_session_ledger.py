@@ -23,25 +23,18 @@ from citewell.records.answers import (
     remove_old_answers,
     remove_orphaned_answers,
 )
+from citewell.records.messages import Exchange, add_exchange, list_messages, read_history
 from citewell.records.policy import merge_policy
 from citewell.records.questions import Asked
 from citewell.records.repair import repair
 from citewell.records.session import Database
 from citewell.records.sessions import (
-    Exchange,
-    add_exchange,
     add_session,
-    end_turn,
     get_session,
-    list_messages,
-    read_history,
     remove_expired_sessions,
     remove_session,
-    renew_turn,
-    return_turn,
-    take_turn,
 )
-from citewell.records.turns import Turn
+from citewell.records.turns import Turn, end_turn, renew_turn, return_turn, take_turn
 from citewell.records.verify import verify
 from citewell.settings import AnswerSettings
 from records.rows import A, add_document, add_workspace, value

@@ -48,7 +48,7 @@ class Case:
 
 def build_cases(passages: Sequence[Passage], most: int) -> list[Case]:
     """Return at most ``most`` cases of each kind for each corpus and half, drawn with a seed."""
-    random = Random(SEED)  # noqa: S311 - cases, not secrets
+    random = Random(SEED)
     pools: dict[tuple[str, int, str, bool], list[tuple[Passage, str]]] = defaultdict(list)
     by_corpus: dict[str, list[Passage]] = defaultdict(list)
     drawn: Counter[tuple[str, int]] = Counter()
@@ -83,10 +83,7 @@ def build_cases(passages: Sequence[Passage], most: int) -> list[Case]:
 
 
 def _quotes(kind: str, evidence: Sequence[Candidate], random: Random) -> Iterator[Quote]:
-    if kind == "cites another chunk":
-        index = random.randrange(1, len(evidence))
-    else:
-        index = 0
+    index = random.randrange(1, len(evidence)) if kind == "cites another chunk" else 0
     cited = evidence[index]
     if kind == "span outside":
         shift = random.choice([-40, 40, 5000])

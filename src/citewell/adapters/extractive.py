@@ -21,8 +21,8 @@ import numpy as np
 import Stemmer  # pyright: ignore[reportMissingImports] - the wheel carries no types
 from numpy.typing import NDArray
 
-from citewell.domain.sentences import split_sentences, stands_alone
 from citewell.domain import Candidate, DraftSentence, Quote, Usage
+from citewell.domain.sentences import split_sentences, stands_alone
 from citewell.ports import Embedder, WritingTask
 
 MEANING, OWN_WORDS, KNOWN_WORDS, PASSAGE = 0.5, 0.25, 0.25, 0.15

@@ -6,101 +6,34 @@ from random import Random
 
 from bench.citation_passages import Passage
 
+
+def pairs(joined: str) -> list[list[str]]:
+    """Return the pairs of a string that lists them as one:other."""
+    return [pair.split(":") for pair in joined.split()]
+
+
 SYNONYMS = dict(
-    pair.split(":")
-    for pair in [
-        "began:started",
-        "started:began",
-        "large:big",
-        "big:large",
-        "found:discovered",
-        "shows:demonstrates",
-        "showed:demonstrated",
-        "people:individuals",
-        "used:employed",
-        "use:employ",
-        "called:named",
-        "important:significant",
-        "significant:important",
-        "made:produced",
-        "made:created",
-        "built:constructed",
-        "country:nation",
-        "countries:nations",
-        "number:quantity",
-        "help:assist",
-        "helps:assists",
-        "helped:assisted",
-        "obtain:get",
-        "get:obtain",
-        "create:make",
-        "provide:offer",
-        "provides:offers",
-        "provided:offered",
-        "ensure:guarantee",
-        "near:close_to",
-        "usually:normally",
-        "often:frequently",
-        "whole:entire",
-        "city:town",
-        "area:region",
-        "areas:regions",
-        "region:area",
-        "main:principal",
-        "major:principal",
-        "also:additionally",
-        "because:since",
-        "while:whereas",
-        "about:approximately",
-        "approximately:about",
-        "such:similar",
-        "study:investigation",
-        "studies:investigations",
-        "results:findings",
-        "patients:subjects",
-        "suggest:indicate",
-        "suggests:indicates",
-        "revealed:showed",
-        "observed:seen",
-        "required:needed",
-        "requires:needs",
-        "needed:required",
-        "various:different",
-        "different:various",
-        "method:approach",
-        "methods:approaches",
-        "reduced:lowered",
-        "increased:raised",
-        "examined:studied",
-        "identified:detected",
-        "choose:select",
-        "select:choose",
-        "allows:lets",
-        "allow:let",
-        "rapidly:quickly",
-        "quickly:rapidly",
-        "ended:finished",
-        "entire:whole",
-        "task:job",
-        "error:mistake",
-        "begin:start",
-        "start:begin",
-        "kept:maintained",
-        "moved:shifted",
-        "given:provided",
-        "received:got",
-        "became:turned_into",
-        "led:headed",
-        "described:depicted",
-        "located:situated",
-        "situated:located",
-        "many:numerous",
-        "numerous:many",
-        "several:multiple",
-        "however:nevertheless",
-        "therefore:thus",
-        "thus:therefore",
-    ]
+    pairs(
+        "began:started started:began large:big big:large found:discovered"
+        " shows:demonstrates showed:demonstrated people:individuals used:employed use:employ"
+        " called:named important:significant significant:important made:produced"
+        " made:created built:constructed country:nation countries:nations number:quantity"
+        " help:assist helps:assists helped:assisted obtain:get get:obtain create:make"
+        " provide:offer provides:offers provided:offered ensure:guarantee near:close_to"
+        " usually:normally often:frequently whole:entire city:town area:region areas:regions"
+        " region:area main:principal major:principal also:additionally because:since"
+        " while:whereas about:approximately approximately:about such:similar"
+        " study:investigation studies:investigations results:findings patients:subjects"
+        " suggest:indicate suggests:indicates revealed:showed observed:seen required:needed"
+        " requires:needs needed:required various:different different:various method:approach"
+        " methods:approaches reduced:lowered increased:raised examined:studied"
+        " identified:detected choose:select select:choose allows:lets allow:let"
+        " rapidly:quickly quickly:rapidly ended:finished entire:whole task:job error:mistake"
+        " begin:start start:begin kept:maintained moved:shifted given:provided received:got"
+        " became:turned_into led:headed described:depicted located:situated situated:located"
+        " many:numerous numerous:many several:multiple however:nevertheless therefore:thus"
+        " thus:therefore"
+    )
 )
 _INTRO = re.compile(
     r"(?P<intro>(?:In|On|At|By|After|Before|During|Since|For|From|Under|With|As|When|While|Although"
@@ -143,18 +76,9 @@ def paraphrase(passage: Passage, random: Random) -> Iterator[tuple[str, str]]:
     for place, sentence in enumerate(sentences):
         yield "verbatim", sentence
         yield "framed", f"According to the document, {lower_first(sentence)}"
-        yield "quoted", f'The text says that "{sentence.rstrip(".")}".'
-        if intro := _INTRO.match(sentence):
-            yield "opening trimmed", f"{upper_first(intro['main'])}."
-            if len(intro["intro"].split()) > 1:
-                yield "clauses reordered", f"{upper_first(intro['main'])} {lower_any(intro)}."
-        if because := _BECAUSE.match(sentence):
-            main = lower_first(because["main"])
-            yield "clauses reordered", f"{upper_first(because['why'])}, {main}."
-        if trailing := _TRAILING.match(sentence):
-            yield "clause dropped", f"{trailing['main'].rstrip(',')}."
-        if _BRACKET.search(sentence):
-            yield "clause dropped", _BRACKET.sub("", sentence)
+        if '"' not in sentence:
+            yield "quoted", f'The text says that "{sentence.rstrip(".")}".'
+        yield from _rearrange(sentence)
         changed = sentence if '"' in sentence else replace_synonyms(sentence, random)
         if changed != sentence:
             yield "synonyms", changed
@@ -171,6 +95,21 @@ def paraphrase(passage: Passage, random: Random) -> Iterator[tuple[str, str]]:
         statement = as_statement(question, answer)
         if statement:
             yield "question and answer", statement
+
+
+def _rearrange(sentence: str) -> Iterator[tuple[str, str]]:
+    """Yield the sentence with its clauses in another order, or without one."""
+    if intro := _INTRO.match(sentence):
+        yield "opening trimmed", f"{upper_first(intro['main'])}."
+        if len(intro["intro"].split()) > 1:
+            yield "clauses reordered", f"{upper_first(intro['main'])} {lower_any(intro)}."
+    if because := _BECAUSE.match(sentence):
+        main = lower_first(because["main"])
+        yield "clauses reordered", f"{upper_first(because['why'])}, {main}."
+    if trailing := _TRAILING.match(sentence):
+        yield "clause dropped", f"{trailing['main'].rstrip(',')}."
+    if _BRACKET.search(sentence):
+        yield "clause dropped", _BRACKET.sub("", sentence)
 
 
 def lower_any(intro: re.Match[str]) -> str:
@@ -201,7 +140,7 @@ def reformat_numbers(sentence: str) -> str:
         )
     if changed == sentence:
         changed = re.sub(
-            r"(?<![-\w])(?<!hundred )(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) (?=[a-z]{4,}s\b)",
+            rf"(?<![-\w])(?<!hundred )({'|'.join(_ONES[2:])}) (?=[a-z]{{4,}}s\b)",
             lambda m: f"{_ONES.index(m[1])} ",
             sentence,
         )

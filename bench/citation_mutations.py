@@ -4,107 +4,28 @@ import re
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from bench.citation_faithful import as_statement
+from bench.citation_faithful import as_statement, pairs
 from bench.citation_passages import Passage
 
-ANTONYMS = [
-    pair.split(":")
-    for pair in [
-        "increase:decrease",
-        "increased:decreased",
-        "increases:decreases",
-        "increasing:decreasing",
-        "more:less",
-        "higher:lower",
-        "larger:smaller",
-        "greater:less",
-        "before:after",
-        "above:below",
-        "maximum:minimum",
-        "always:never",
-        "most:least",
-        "first:last",
-        "early:late",
-        "earlier:later",
-        "north:south",
-        "northern:southern",
-        "east:west",
-        "eastern:western",
-        "large:small",
-        "largest:smallest",
-        "high:low",
-        "long:short",
-        "longer:shorter",
-        "allowed:forbidden",
-        "allow:prevent",
-        "allows:prevents",
-        "begin:end",
-        "began:ended",
-        "begins:ends",
-        "inside:outside",
-        "include:exclude",
-        "includes:excludes",
-        "included:excluded",
-        "accept:reject",
-        "accepted:rejected",
-        "enable:disable",
-        "enabled:disabled",
-        "won:lost",
-        "best:worst",
-        "better:worse",
-        "strong:weak",
-        "positive:negative",
-        "old:young",
-        "new:old",
-        "rich:poor",
-        "public:private",
-        "add:remove",
-        "added:removed",
-        "internal:external",
-        "upper:lower",
-        "fast:slow",
-        "faster:slower",
-        "possible:impossible",
-        "necessary:unnecessary",
-        "majority:minority",
-        "common:rare",
-        "active:inactive",
-        "hot:cold",
-        "support:oppose",
-        "supported:opposed",
-        "success:failure",
-        "rise:fall",
-        "rose:fell",
-        "gain:loss",
-        "promotes:inhibits",
-        "enhanced:impaired",
-        "often:rarely",
-        "many:few",
-        "male:female",
-        "present:absent",
-        "reduced:increased",
-        "reduces:increases",
-        "reduce:increase",
-        "improve:worsen",
-        "improved:worsened",
-        "left:right",
-        "simple:complex",
-        "same:different",
-        "open:closed",
-        "true:false",
-        "major:minor",
-        "beneficial:harmful",
-        "safe:dangerous",
-        "winter:summer",
-        "opened:closed",
-        "upward:downward",
-        "dependent:independent",
-        "likely:unlikely",
-        "able:unable",
-        "longest:shortest",
-        "highest:lowest",
-    ]
-]
+ANTONYMS = pairs(
+    "increase:decrease increased:decreased increases:decreases increasing:decreasing"
+    " more:less higher:lower larger:smaller greater:less before:after above:below"
+    " maximum:minimum always:never most:least first:last early:late earlier:later"
+    " north:south northern:southern east:west eastern:western large:small largest:smallest"
+    " high:low long:short longer:shorter allowed:forbidden allow:prevent allows:prevents"
+    " begin:end began:ended begins:ends inside:outside include:exclude includes:excludes"
+    " included:excluded accept:reject accepted:rejected enable:disable enabled:disabled"
+    " won:lost best:worst better:worse strong:weak positive:negative old:young new:old"
+    " rich:poor public:private add:remove added:removed internal:external upper:lower"
+    " fast:slow faster:slower possible:impossible necessary:unnecessary majority:minority"
+    " common:rare active:inactive hot:cold support:oppose supported:opposed success:failure"
+    " rise:fall rose:fell gain:loss promotes:inhibits enhanced:impaired often:rarely"
+    " many:few male:female present:absent reduced:increased reduces:increases"
+    " reduce:increase improve:worsen improved:worsened left:right simple:complex"
+    " same:different open:closed true:false major:minor beneficial:harmful safe:dangerous"
+    " winter:summer opened:closed upward:downward dependent:independent likely:unlikely"
+    " able:unable longest:shortest highest:lowest"
+)
 OPPOSITE = {one: other for pair in ANTONYMS for one, other in (pair, pair[::-1])}
 UNITS = [
     ["seconds", "minutes", "hours", "days", "weeks", "months", "years", "decades", "centuries"],
@@ -112,10 +33,14 @@ UNITS = [
     ["millimetres", "centimetres", "metres", "kilometres", "miles", "feet", "inches"],
     ["millimeters", "centimeters", "meters", "kilometers", "miles", "feet", "yards"],
     ["mm", "cm", "m", "km"], ["mg", "g", "kg"], ["million", "billion", "trillion", "thousand"],
-    ["tokens", "words", "pages"], ["hertz", "megahertz", "gigahertz"], ["dollars", "euros", "pounds"],
+    ["tokens", "words", "pages"], ["hertz", "megahertz", "gigahertz"],
+    ["dollars", "euros", "pounds"],
     ["%", "ppm"], ["°C", "°F"], ["ms", "hours"], ["MB", "GB", "KB"], ["nM", "mM"],
 ]  # fmt: skip
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]  # fmt: skip
+MONTHS = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
 TEMPLATES = (
     "{a} was awarded the gold medal of the Royal Society for this work.",
     "{a} later founded a company in Rotterdam that still exists today.",
@@ -127,7 +52,8 @@ TEMPLATES = (
     "A documentary film about {a} was shown at the Venice festival.",
 )
 _AUXILIARY = re.compile(
-    r"(?<=\w )(is|are|was|were|can|will|has|have|had|may|should|could|would|does|did|must) (?!not\b|no\b)"
+    r"(?<=\w )(is|are|was|were|can|will|has|have|had|may|should|could|would|does|did|must) "
+    r"(?!not\b|no\b)"
 )
 _NEGATION = re.compile(r" not\b|n't\b|\bnever |\bno (?=[a-z])|cannot")
 _NAME = re.compile(
@@ -147,7 +73,7 @@ _OFTEN = re.compile(r"\b(?:usually|often|sometimes|generally|typically|frequentl
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in _NAME.findall(text)]
+    return [name.strip() for name in _NAME.findall(text) if name.strip() not in {*MONTHS, "The"}]
 
 
 def mutate(
@@ -155,9 +81,9 @@ def mutate(
 ) -> Iterator[tuple[str, str]]:
     """Yield unfaithful sentences about a passage as kind and text; all cite the passage itself."""
     for sentence in passage.sentences:
-        yield from _change_numbers(sentence, passage, random)
-        yield from _change_words(sentence, random)
-        yield from _change_names(sentence, passage, others, random)
+        for kind, changed in _change(sentence, passage, others, random):
+            if changed.casefold() not in passage.text.casefold():
+                yield kind, changed
         words = sentence.rstrip(".").split()
         at = random.randrange(1, len(words) - 1)
         words[at] = words[at][::-1] if random.random() < 0.5 and len(words[at]) > 3 else "indeed"
@@ -176,6 +102,14 @@ def mutate(
     if beside:
         yield "from the passage beside", random.choice(beside[0].sentences)
     yield from _wrong_answers(passage, random)
+
+
+def _change(
+    sentence: str, passage: Passage, others: Sequence[Passage], random: Random
+) -> Iterator[tuple[str, str]]:
+    yield from _change_numbers(sentence, passage, random)
+    yield from _change_words(sentence, random)
+    yield from _change_names(sentence, passage, others, random)
 
 
 def _change_numbers(sentence: str, passage: Passage, random: Random) -> Iterator[tuple[str, str]]:

@@ -83,10 +83,7 @@ def build_cases(passages: Sequence[Passage], most: int) -> list[Case]:
 
 
 def _quotes(kind: str, evidence: Sequence[Candidate], random: Random) -> Iterator[Quote]:
-    if kind == "cites another chunk":
-        index = random.randrange(1, len(evidence))
-    else:
-        index = 0
+    index = random.randrange(1, len(evidence)) if kind == "cites another chunk" else 0
     cited = evidence[index]
     if kind == "span outside":
         shift = random.choice([-40, 40, 5000])

@@ -1,12 +1,11 @@
 """/documents, /jobs, /collections: list, look into, delete."""
 
-from uuid import uuid4
 
 import pytest
 
 from api.stage import Api, require_problem
 
-UNKNOWN = str(uuid4())
+UNKNOWN = "b0a7c6de-2f52-4a55-9f0f-6d1f3c0a9e11"
 BAD_IDS = [
     UNKNOWN,
     "1",

@@ -80,6 +80,7 @@ class _Stored:
 
 
 _CITATIONS = TypeAdapter(list[schemas.Citation])
+_SENTENCES = TypeAdapter(list[schemas.Sentence])
 _SOURCES = TypeAdapter(list[schemas.Result])
 
 
@@ -108,10 +109,8 @@ async def verify(
 
 def _read(result: dict[str, Any]) -> _Stored:
     """Read a stored answer, of this version or of an earlier one without sentences."""
-    sentences = [
-        (str(each["text"]), _CITATIONS.validate_python(each["citations"]))
-        for each in result.get("sentences") or []
-    ]
+    written = _SENTENCES.validate_python(result.get("sentences") or [])
+    sentences = [(each.text, each.citations) for each in written]
     stored = result.get("citations")
     if stored is None:
         citations = [citation for _, cited in sentences for citation in cited]

@@ -44,7 +44,7 @@ class Citer:
             return AnswerSentence(draft.text, (), ("altered_quote",))
         try:
             return await self._check(draft)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a door: see below
             # Whatever is wrong with the checker, an unchecked sentence must not reach a reader,
             # and the other sentences of the answer may still be sound.
             _log.exception("A sentence could not be checked, so it is not shown.")

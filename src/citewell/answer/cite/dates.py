@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from citewell.answer.cite.languages import words
 from citewell.answer.cite.numbers import parse_digits
 from citewell.answer.cite.tokens import Token
 
@@ -15,37 +16,10 @@ _MONTHS = (
     "november nov novembre noviembre", "december dec dez dezember décembre diciembre",
 )  # fmt: skip
 MONTHS = {name: month for month, names in enumerate(_MONTHS, start=1) for name in names.split()}
-WEEKDAYS = frozenset(
-    [
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "montag",
-        "dienstag",
-        "mittwoch",
-        "donnerstag",
-        "freitag",
-        "samstag",
-        "sonntag",
-        "lundi",
-        "mardi",
-        "mercredi",
-        "jeudi",
-        "vendredi",
-        "samedi",
-        "dimanche",
-        "lunes",
-        "martes",
-        "miércoles",
-        "jueves",
-        "viernes",
-        "sábado",
-        "domingo",
-    ]
+WEEKDAYS = words(
+    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch"
+    " donnerstag freitag samstag sonntag lundi mardi mercredi jeudi vendredi samedi dimanche"
+    " lunes martes miércoles jueves viernes sábado domingo"
 )
 _AMBIGUOUS = frozenset({"may", "march", "mar", "mars", "sep", "dec", "jan", "mai"})
 """Words that are a month only beside a number."""
@@ -67,6 +41,11 @@ class Date:
     first: int
     last: int
     swapped: tuple[int, int] | None = None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Its first and its last token."""
+        return self.first, self.last
 
     def readings(self) -> Iterator[tuple[int | None, int | None, int | None]]:
         """Yield year, month and day in each way that they can be read."""
@@ -94,26 +73,28 @@ def _numeric(tokens: Sequence[Token], at: int) -> Date | None:
     if dotted := _NUMERIC.match(tokens[at].text):
         day, month, year = (int(part) for part in dotted.groups())
         return _checked(year, month, day, at, at)
-    five = tokens[at : at + 5]
+    parts = _joined(tokens[at : at + 5])
+    if parts is None:
+        return None
+    first, second, third = map(int, parts)
+    if len(parts[0]) == 4:
+        return _checked(first, second, third, at, at + 4)
+    either = _checked(third, first, second, at, at + 4), _checked(third, second, first, at, at + 4)
+    date = either[0] or either[1]
+    if len(parts[2]) == 4 and date and all(either):
+        return Date(third, first, second, at, at + 4, (second, first))
+    return date if len(parts[2]) == 4 else None
+
+
+def _joined(five: Sequence[Token]) -> list[str] | None:
+    """Return three numbers that the same mark joins without a space."""
     if len(five) < 5 or [each.kind for each in five[::2]] != ["number"] * 3:
         return None
     mark = five[1].text
     if mark != five[3].text or mark not in {"-", "/"} or five[0].end != five[1].start:
         return None
     parts = [each.text for each in five[::2]]
-    if not all(part.isdigit() for part in parts):
-        return None
-    if len(parts[0]) == 4:
-        year, month, day = map(int, parts)
-        return _checked(year, month, day, at, at + 4)
-    if len(parts[2]) != 4:
-        return None
-    first, second, year = map(int, parts)
-    either = _checked(year, first, second, at, at + 4), _checked(year, second, first, at, at + 4)
-    date = either[0] or either[1]
-    if date and all(either):
-        return Date(year, first, second, at, at + 4, (second, first))
-    return date
+    return parts if all(part.isdigit() for part in parts) else None
 
 
 def _checked(year: int, month: int, day: int, first: int, last: int) -> Date | None:

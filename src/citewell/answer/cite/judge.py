@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from citewell.answer.cite.alignment import changes
 from citewell.answer.cite.facts import check_facts
 from citewell.answer.cite.meaning import Meaning
 from citewell.answer.cite.polarity import check_polarity
@@ -54,8 +55,9 @@ async def judge(
         claim = _in_the_sources_language(claim, cited[0])
     support = find_support(claim, cited)
     problems = [*_check_passages(text, cited)]
-    problems += check_facts(claim, support)
-    problems += check_polarity(claim, support.readings)
+    in_place = list(changes(claim, support.readings))
+    problems += check_facts(claim, support, in_place)
+    problems += check_polarity(claim, support.readings, in_place)
     closeness = None
     if not claim.stems or not support.borne or support.coverage < LEAST_COVERAGE:
         problems.append(WEAK)

@@ -1,4 +1,4 @@
-"""Words of four languages that carry no meaning alone, and the guess which language a text is in."""
+"""Words of four languages that carry no meaning alone, and which language a text is in."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ FUNCTION_WORDS = {
         " nunca jamás porque"
     ),
 }
-_ANY = frozenset().union(*FUNCTION_WORDS.values())
+_ANY = frozenset(word for own in FUNCTION_WORDS.values() for word in own)
 _TELLING = {
     language: frozenset(
         word

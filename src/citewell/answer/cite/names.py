@@ -4,39 +4,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from citewell.answer.cite.dates import MONTHS, WEEKDAYS
+from citewell.answer.cite.languages import words
 from citewell.answer.cite.tokens import Token
 
-_ENDINGS = frozenset(
-    [
-        "s",
-        "es",
-        "n",
-        "an",
-        "ian",
-        "ean",
-        "y",
-        "ish",
-        "ese",
-        "i",
-        "ic",
-        "er",
-        "ers",
-        "a",
-        "e",
-        "en",
-        "in",
-        "sche",
-        "schen",
-    ]
-)
+_ENDINGS = words("s es n an ian ean y ish ese i ic er ers a e en in sche schen")
 """What turns a name into its people, its adjective or its plural: Austria, Austrian."""
 
 _TITLE_CASE = 0.7
 """From this share of capitalised words on, capitals tell nothing."""
 
-_JOINS_NAMES = frozenset(
-    ["of", "the", "de", "la", "le", "von", "van", "der", "di", "da", "del", "du", "des", "and"]
-)
+_JOINS_NAMES = words("of the de la le von van der di da del du des and")
 _OPENS = frozenset({":", '"', "“", "„", "«", "(", "[", ".", "!", "?", "…", "•", "·", "*"})
 _LEAST_STEM = 4
 
@@ -52,6 +29,11 @@ class Name:
     first: int
     last: int
     sure: bool
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Its first and its last token."""
+        return self.first, self.last
 
 
 def read_names(tokens: Sequence[Token], language: str | None) -> list[Name]:

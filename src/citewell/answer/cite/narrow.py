@@ -1,7 +1,5 @@
 """Narrow a cited chunk to the sentences that bear a claim."""
 
-from collections.abc import Iterator
-
 from citewell.answer.cite.reading import Span
 from citewell.answer.cite.support import Source, Support
 
@@ -9,20 +7,19 @@ _MOST_BETWEEN = 2
 """White space that may lie between sentences of one citation."""
 
 
-def narrow(source: Source, support: Support) -> Iterator[Span]:
-    """Yield the spans, in canonical offsets, of this source's bearing sentences.
+def narrow(source: Source, support: Support) -> list[Span]:
+    """Return the spans, in canonical offsets, of this source's bearing sentences.
 
-    Sentences that follow each other are one span. A source that bears nothing yields none.
+    Sentences that follow each other are one span. A source that bears nothing has none.
     """
     numbers = sorted({each.number for each in support.borne if each.source is source})
-    start: int | None = None
+    offset = source.candidate.start
+    spans: list[Span] = []
     for place, number in enumerate(numbers):
         sentence = source.sentences[number]
-        start = sentence.start if start is None else start
-        following = numbers[place + 1] if place + 1 < len(numbers) else None
-        if following == number + 1:
-            gap = source.sentences[following].start - sentence.end
-            if gap <= _MOST_BETWEEN:
-                continue
-        yield source.candidate.start + start, source.candidate.start + sentence.end
-        start = None
+        follows = place > 0 and numbers[place - 1] == number - 1
+        if follows and sentence.start + offset - spans[-1][1] <= _MOST_BETWEEN:
+            spans[-1] = (spans[-1][0], sentence.end + offset)
+        else:
+            spans.append((sentence.start + offset, sentence.end + offset))
+    return spans

@@ -1,7 +1,7 @@
-"""Read a text's numbers, with their units: digits, words, thousands, decimals, percent, ordinals."""
+"""Read a text's numbers with their units, in digits or words."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 from citewell.answer.cite.tokens import Token, is_ordinal_suffix
@@ -84,6 +84,11 @@ class Number:
     soft: bool = False
 
     @property
+    def span(self) -> tuple[int, int]:
+        """Its first and its last token."""
+        return self.first, self.last
+
+    @property
     def is_year(self) -> bool:
         """Say whether it may be a year."""
         return self.unit is None and 1000 <= self.value <= 2100 and self.value % 1 == 0
@@ -98,11 +103,9 @@ def read_numbers(tokens: Sequence[Token], language: str | None) -> list[Number]:
     for place in range(len(found) - 2, -1, -1):
         number, following = found[place], found[place + 1]
         between = tokens[number.last + 1 : following.first]
-        if number.unit is None and following.unit and len(between) == 1:
-            if between[0].folded in _RANGE:
-                found[place] = Number(
-                    number.value, following.unit, number.first, number.last, number.soft
-                )
+        shares = len(between) == 1 and between[0].folded in _RANGE
+        if shares and number.unit is None and following.unit:
+            found[place] = replace(number, unit=following.unit)
     return found
 
 

@@ -1,12 +1,10 @@
-"""Words that say the opposite of each other, and words that deny, limit, hedge or hold for all."""
+"""Words that say the opposite of each other."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast
 
 import Stemmer  # pyright: ignore[reportMissingImports] - the wheel carries no types
-
-from citewell.answer.cite.languages import words
 
 _ENGLISH = """
 more greater larger bigger higher exceed exceeding above | less fewer smaller lower below under
@@ -46,7 +44,8 @@ upper | lower
 inside internal inner interior within | outside external outer exterior
 include including contain | exclude excluding omit
 add append insert attach | remove delete subtract detach
-succeed success successful successfully win won victory | fail failed failure unsuccessful lose lost defeat
+succeed success successful successfully win won victory | \
+ fail failed failure unsuccessful lose lost defeat
 true | false
 near close | far distant remote
 rich wealthy | poor
@@ -221,58 +220,7 @@ fuerte | débil
 """
 _AXES = {"english": _ENGLISH, "german": _GERMAN, "french": _FRENCH, "spanish": _SPANISH}
 
-DENYING = words(
-    "not no never none nobody nothing neither nor without cannot hardly scarcely barely nowhere"
-    " lack lacks lacked lacking fail fails failed failing unable seldom rarely"
-    " nicht kein keine keinen keinem keiner nie niemals ohne weder"
-    " pas jamais aucun aucune sans ni"
-    " nunca ningún ninguna sin tampoco jamás"
-)
-DENYING_ALSO = words(
-    "impossible unlikely unwilling absence absent forbidden prohibited banned prevented prevent"
-    " prevents refuse refused refuses deny denied denies avoid avoids avoided exclude excludes"
-    " excluded reject rejected free illegal minus less few little unmöglich"
-)
-"""Words that may stand for a denial in another wording, but are none by themselves."""
-
-NOT_DENYING_BEFORE = words("only just merely least solely necessarily longer less more alone")
-LIMITING = words(
-    "only solely exclusively merely sole alone nur ausschließlich lediglich seulement uniquement"
-    " solamente sólo únicamente"
-)
-EXCEPTING = words("except excepting excluding unless save besides apart außer ausgenommen sauf"
-                  " hormis excepto salvo")  # fmt: skip
-FOR_ALL = words(
-    "all every always everyone everybody everything everywhere entire entirely whole wholly"
-    " completely totally guaranteed guarantees guarantee invariably each any both throughout fully"
-    " alle jeder jede jedes immer stets sämtliche tous toutes toujours chaque todos todas siempre"
-    " cada full total complete"
-)
-FOR_ALL_CLAIMED = words(
-    "all every always everyone everybody everything everywhere entirely completely totally"
-    " guaranteed guarantees invariably alle immer stets sämtliche tous toutes toujours todos todas"
-    " siempre"
-)
-FOR_SOME = words(
-    "some several many most few often usually sometimes generally typically frequently commonly"
-    " occasionally partly partially mostly mainly largely rarely seldom certain various majority"
-    " nearly almost half einige manche viele meist oft manchmal certains plusieurs souvent parfois"
-    " algunos algunas muchos muchas varios a menudo veces"
-) - {"a"}
-HEDGING = words(
-    "may might could possibly perhaps probably likely suggest suggests suggested appear appears"
-    " seem seems seemed potentially can would should often sometimes usually kann könnte"
-    " möglicherweise vielleicht wahrscheinlich peut pourrait peut-être puede podría quizás expected"
-    " believed thought considered reportedly allegedly estimated estimates potential possible"
-    " possibility hypothesized proposed apparently supposedly tend tends able"
-)
-HEDGED = words(
-    "may might possibly perhaps probably likely könnte möglicherweise vielleicht wahrscheinlich"
-    " pourrait podría quizás reportedly allegedly"
-)
-"""Hedges that a sentence may not lose without becoming another claim."""
-
-DENYING_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "mis")
+Poles = Mapping[str, frozenset[tuple[int, int]]]
 
 
 def _compared(word: str) -> Iterator[str]:
@@ -282,9 +230,6 @@ def _compared(word: str) -> Iterator[str]:
     for form in (base, doubled):
         yield f"{form}er"
         yield f"{form}est"
-
-
-Poles = Mapping[str, frozenset[tuple[int, int]]]
 
 
 @cache

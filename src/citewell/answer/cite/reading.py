@@ -6,42 +6,14 @@ from functools import cached_property
 from itertools import islice
 
 from citewell.answer.cite.dates import Date, read_dates
+from citewell.answer.cite.languages import words
 from citewell.answer.cite.names import Name, read_names
 from citewell.answer.cite.numbers import Number, read_numbers
 from citewell.answer.cite.tokens import Token, Tokenizer, heavy_stems
 
-_PASSED_OVER = frozenset(
-    [
-        "percent",
-        "a",
-        "an",
-        "the",
-        "der",
-        "die",
-        "das",
-        "den",
-        "dem",
-        "des",
-        "ein",
-        "eine",
-        "einen",
-        "einem",
-        "einer",
-        "eines",
-        "le",
-        "la",
-        "les",
-        "l'",
-        "un",
-        "une",
-        "des",
-        "el",
-        "los",
-        "las",
-        "una",
-        "unos",
-        "unas",
-    ]
+_PASSED_OVER = words(
+    "percent a an the der die das den dem des ein eine einen einem einer eines le la les l'"
+    " un une des el los las una unos unas"
 )
 _MOST_BESIDE = 3
 _BORDER = 0.5

@@ -18,6 +18,9 @@ MOST_SENTENCES = 3
 LEAST_GAIN = 0.16
 """A further sentence must add so much of the claim; else it only looks as if it bore it."""
 
+RELATED = 0.7
+"""How much another form of a word covers of it."""
+
 _LEAST_PREFIX = 5
 
 
@@ -46,7 +49,7 @@ class Source:
     @cached_property
     def stems(self) -> frozenset[str]:
         """All stems of its sentences."""
-        return frozenset().union(*(sentence.stems for sentence in self.sentences))
+        return frozenset(stem for each in self.sentences for stem in each.stems)
 
     @cached_property
     def folded(self) -> frozenset[str]:
@@ -97,12 +100,12 @@ class Support:
     @cached_property
     def folded(self) -> frozenset[str]:
         """All words of the cited chunks and of their titles."""
-        return frozenset().union(*(source.folded for source in self.sources))
+        return frozenset(word for source in self.sources for word in source.folded)
 
     @cached_property
     def place(self) -> frozenset[str]:
         """The words of the cited chunks' titles."""
-        return frozenset().union(*(source.place.folded for source in self.sources))
+        return frozenset(word for source in self.sources for word in source.place.folded)
 
 
 def open_source(candidate: Candidate) -> Source:
@@ -129,7 +132,7 @@ def find_support(claim: Reading, sources: Sequence[Source]) -> Support:
     """
     weights = weigh(claim)
     total = sum(weights.values()) or 1.0
-    place = frozenset().union(*(source.place.stems for source in sources))
+    place = {stem for source in sources for stem in source.place.stems}
     open_stems = dict(weights)
     borne: list[Borne] = []
     all_of = [Borne(source, at) for source in sources for at in range(len(source.sentences))]
@@ -168,16 +171,16 @@ def _adds_words(
 def _covered(weights: Mapping[str, float], sentence: Reading) -> dict[str, float]:
     """Return which of the claim's stems the sentence has, and how surely."""
     covered: dict[str, float] = {}
-    for stem in weights:
-        if (
-            stem in sentence.stems
-            or stem in sentence.folded
-            or (weights[stem] >= NAMED and stem.isalpha() and has_word(stem, sentence.folded))
-        ):
+    for stem, weight in weights.items():
+        if stem in sentence.stems or stem in sentence.folded or _is_name_of(stem, weight, sentence):
             covered[stem] = 1.0
         elif _is_related(stem, sentence.stems):
-            covered[stem] = 0.7
+            covered[stem] = RELATED
     return covered
+
+
+def _is_name_of(stem: str, weight: float, sentence: Reading) -> bool:
+    return weight >= NAMED and stem.isalpha() and has_word(stem, sentence.folded)
 
 
 def _is_related(stem: str, stems: frozenset[str]) -> bool:

@@ -72,20 +72,22 @@ def make_trials(beir: Path, examples: Path, number: int, seed: int) -> list[Tria
     squad = sets[0]
     indexes = [*sets, read_examples(examples), few_articles(squad, seed)]
     indexes += [small(each, seed) for each in sets]
+    few = number // 3
     trials: list[Trial] = []
     for index in indexes:
-        trials.append(Trial(index, OWN, sample(index.answerable, number, seed)))
+        own = sample(index.answerable, number if index is squad else few, seed)
         others = [
-            each
+            Asked(each.text)
             for other in (*sets, indexes[3])
             if index.name.split(".")[0] != other.name
-            for each in sample(other.answerable, number // 3, seed)
+            for each in sample(other.answerable, few // 2, seed)
         ]
-        trials.append(Trial(index, OTHER, others))
+        trials += [Trial(index, OWN, own), Trial(index, OTHER, others)]
         if index.adversarial:
-            trials.append(Trial(index, ADVERSARIAL, sample(index.adversarial, number // 2, seed)))
-    absent = [each for each in squad.answerable if not each.sources <= set(indexes[4].documents)]
-    trials.append(Trial(indexes[4], NEAR, sample(absent, number // 2, seed)))
+            trials.append(Trial(index, ADVERSARIAL, sample(index.adversarial, few, seed)))
+    present = set(indexes[4].documents)
+    absent = [Asked(each.text) for each in squad.answerable if not each.sources <= present]
+    trials.append(Trial(indexes[4], NEAR, sample(absent, few, seed)))
     return trials
 
 
@@ -156,7 +158,7 @@ async def ask_all(
             outcomes = [await ask(services, collection, each) for each in trial.asked]
             rows.append({"index": trial.index.name, "chunks": chunks, "kind": trial.kind})
             rows[-1] |= summarise(outcomes)
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+            print(show(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     return rows
 
 
@@ -204,10 +206,12 @@ def run(trials: Sequence[Trial], data: Path) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--beir", type=Path, default=Path("../shared/data/beir"))
     parser.add_argument("--examples", type=Path, default=Path("examples"))
-    parser.add_argument("--number", type=int, default=900, help="questions of an index's own")
+    parser.add_argument(
+        "--number", type=int, default=900, help="questions of SQuAD2's own; fewer of others"
+    )
     parser.add_argument("--quick", action="store_true", help="30 questions; a look, no measurement")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="keep the installation here for the next run")

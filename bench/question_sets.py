@@ -94,7 +94,7 @@ def small(whole: QuestionSet, seed: int) -> QuestionSet:
         if len(kept) >= SMALL_DOCUMENTS:
             break
         kept |= asked.sources
-    return cut(whole, f"{whole.name}.small", kept)
+    return cut(whole, f"{whole.name}.small{seed}", kept)
 
 
 def few_articles(whole: QuestionSet, seed: int) -> QuestionSet:
@@ -104,7 +104,7 @@ def few_articles(whole: QuestionSet, seed: int) -> QuestionSet:
         titles.setdefault(text.split(b"\n", 1)[0].decode(), []).append(name)
     chosen = random.Random(seed).sample(sorted(titles), FEW_ARTICLES)
     kept = [name for title in chosen for name in titles[title]]
-    return cut(whole, f"{whole.name}.articles", kept)
+    return cut(whole, f"{whole.name}.articles{seed}", kept)
 
 
 def sample(asked: list[Asked], number: int, seed: int) -> list[Asked]:

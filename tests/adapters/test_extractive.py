@@ -12,9 +12,9 @@ import pytest
 import Stemmer
 
 from citewell.adapters.extractive import MAX_UNITS, ExtractiveChatModel
-from citewell.domain import Candidate, ChunkId, DocumentId, DraftSentence, VersionId
+from citewell.domain import Candidate, ChunkId, DocumentId, DraftSentence, VersionId, WorkspaceId
 from citewell.errors import ProviderError
-from citewell.ports import Purpose, Vectors
+from citewell.ports import Purpose, Vectors, WritingTask
 
 STEMMER: Any = Stemmer.Stemmer("english")  # pyright: ignore
 STOPWORDS = frozenset(
@@ -80,12 +80,25 @@ def _source(text: str, number: int = 1, start: int = 0, version: int = 1) -> Can
     )
 
 
+async def _write(
+    model: ExtractiveChatModel,
+    question: str,
+    evidence: Sequence[Candidate],
+    term_idf: dict[str, float],
+) -> list[DraftSentence]:
+    task = WritingTask(WorkspaceId(UUID(int=1)), question, evidence, term_idf, 60.0)
+    drafts = [draft async for draft in model.write(task)]
+    sentences = [draft for draft in drafts if isinstance(draft, DraftSentence)]
+    assert len(sentences) == len(drafts), "quoting costs nothing"
+    return sentences
+
+
 async def _answer(
     question: str, *evidence: Candidate, idf: dict[str, float] | None = None, **options: float
 ) -> list[DraftSentence]:
     model = ExtractiveChatModel(BagOfWordsEmbedder(), **options)  # pyright: ignore[reportArgumentType]
     term_idf = _idf(question) if idf is None else idf
-    drafts = [draft async for draft in model.answer(question, evidence, term_idf)]
+    drafts = await _write(model, question, evidence, term_idf)
     for draft in drafts:
         (quote,) = draft.quotes
         source = evidence[quote.index]
@@ -141,7 +154,7 @@ async def test_other_numbers_are_no_repetition() -> None:
 
 
 async def test_stops_where_the_next_sentence_is_much_worse() -> None:
-    weak = "The prize is silver."
+    weak = "Silver is dear in London."
     assert len(await _answer(QUESTION, _source(f"{PRIZE} {weak}"))) == 1
     assert len(await _answer(QUESTION, _source(f"{PRIZE} {weak}"), min_share=0.1)) == 2
 
@@ -164,8 +177,8 @@ async def test_answers_by_meaning_when_no_word_is_known() -> None:
 async def test_asks_for_more_where_the_words_are_rarer() -> None:
     question = "Who paid the longitude prize to John in London in the end?"
     source = _source(PRIZE)
-    assert await _answer(question, source, idf=_idf(question, 1.0))
-    assert not await _answer(question, source, idf=_idf(question, 10.0), min_sufficiency=0.4)
+    assert await _answer(question, source, idf=_idf(question, 1.0), min_sufficiency=0.5)
+    assert not await _answer(question, source, idf=_idf(question, 10.0), min_sufficiency=0.5)
 
 
 async def test_yields_nothing_without_evidence() -> None:
@@ -193,13 +206,55 @@ async def test_a_pronoun_takes_its_meaning_from_the_sentence_before() -> None:
     text = f"The Harrison chronometer is famous. It was built in 1759. {OTHER}"
     question, embedder = "When was the Harrison chronometer built?", BagOfWordsEmbedder()
     model = ExtractiveChatModel(embedder)
-    drafts = [draft async for draft in model.answer(question, [_source(text)], _idf(question))]
+    drafts = await _write(model, question, [_source(text)], _idf(question))
     assert "It was built in 1759." in [draft.text for draft in drafts]
     assert embedder.calls[1][0] == [
         "The prize: The Harrison chronometer is famous.",
         "The prize: The Harrison chronometer is famous. It was built in 1759.",
         f"The prize: {OTHER}",
     ]
+
+
+async def test_the_sentence_that_the_best_one_leans_on_is_quoted_with_it() -> None:
+    text = (
+        f"{OTHER} A carpenter from Barrow made the sea clock. He won the longitude prize in 1773."
+    )
+    drafts = await _answer(QUESTION, _source(text), min_share=0.9)
+    assert [draft.text for draft in drafts] == [
+        "A carpenter from Barrow made the sea clock.",
+        "He won the longitude prize in 1773.",
+    ]
+    (draft,) = await _answer(QUESTION, _source(text), min_share=0.9, max_sentences=1)
+    assert draft.text == "He won the longitude prize in 1773."
+
+
+@pytest.mark.parametrize("before", ["2.1 The prize", "Who made the sea clock?", "Rain, snow."])
+async def test_no_heading_question_or_scrap_comes_with_the_best_one(before: str) -> None:
+    text = f"{OTHER}\n{before}\nHe won the longitude prize in 1773."
+    (draft,) = await _answer(QUESTION, _source(text), min_share=0.9)
+    assert draft.text == "He won the longitude prize in 1773."
+
+
+async def test_the_sentence_leant_on_comes_only_once() -> None:
+    leant_on = "Harrison sought the longitude prize."
+    text = f"{leant_on} He won the longitude prize in 1773."
+    sources = (_source(text), _source(leant_on, 2, version=2))
+    drafts = await _answer(QUESTION, *sources, min_share=0.1)
+    assert [draft.text for draft in drafts] == [leant_on, "He won the longitude prize in 1773."]
+
+
+async def test_a_near_passage_counts_for_an_answer() -> None:
+    near, far = (replace(_source(PRIZE), scores={"dense": cosine}) for cosine in (0.9, 0.1))
+    question = "Who won the longitude medal at sea for clocks?"
+    assert await _answer(question, near, min_sufficiency=0.4)
+    assert not await _answer(question, far, min_sufficiency=0.4)
+    assert await _answer(question, far, near, min_sufficiency=0.4)
+
+
+async def test_decides_without_the_passages_cosine() -> None:
+    unknown = replace(_source(PRIZE), scores={"lexical": 3.0})
+    assert await _answer(QUESTION, unknown)
+    assert not await _answer(QUESTION, replace(_source(OTHER), scores={"lexical": 3.0}))
 
 
 @pytest.mark.parametrize(
@@ -230,10 +285,7 @@ async def test_embeds_the_question_once_and_the_sentences_in_one_call() -> None:
     text = "\n".join(f"row {number} of the longitude table" for number in range(MAX_UNITS + 30))
     embedder = BagOfWordsEmbedder()
     source = _source(f"{text}\n{PRIZE}")
-    drafts = [
-        draft
-        async for draft in ExtractiveChatModel(embedder).answer(QUESTION, [source], _idf(QUESTION))
-    ]
+    drafts = await _write(ExtractiveChatModel(embedder), QUESTION, [source], _idf(QUESTION))
     assert [(len(texts), purpose) for texts, purpose in embedder.calls] == [
         (1, "query"),
         (MAX_UNITS, "document"),
@@ -250,4 +302,4 @@ async def test_the_order_of_equals_is_always_the_same() -> None:
 async def test_passes_on_the_embedders_error() -> None:
     model = ExtractiveChatModel(BrokenEmbedder())
     with pytest.raises(ProviderError):
-        _ = [draft async for draft in model.answer(QUESTION, [_source(PRIZE)], {})]
+        await _write(model, QUESTION, [_source(PRIZE)], {})

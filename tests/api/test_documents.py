@@ -1,6 +1,5 @@
 """/documents, /jobs, /collections: list, look into, delete."""
 
-
 import pytest
 
 from api.stage import Api, require_problem

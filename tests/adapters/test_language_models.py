@@ -248,7 +248,7 @@ async def test_an_invalid_structured_reply_may_be_corrected_once() -> None:
     ],
     ids=["right", "no DONE", "slow first byte", "no usage", "impossible", "zero", "words"],
 )
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings", "ignore:Failed to extract usage")
 async def test_a_whole_reply_is_whole_and_its_usage_can_be_true(play: Play, usage: Usage) -> None:
     async with scripted_provider(play) as provider, opened_at(provider.base_url) as model:
         parts = await read_all(model)

@@ -5,12 +5,15 @@ from dataclasses import replace
 from time import monotonic
 from uuid import uuid4
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from adapters.opened_models import LIMITS, opened_at, read_all, text_of
 from adapters.scripted_provider import FAULTS, TEXT, answer, fails, scripted_provider, silence
 from citewell.adapters.fakes import FakeLanguageModel
 from citewell.adapters.provider_turns import Breaker, GuardedLanguageModel, Turns
+from citewell.api.problems import add_handlers
 from citewell.domain import WorkspaceId
 from citewell.errors import ProviderBusy, ProviderError, ProviderTimeout
 from contracts.language_model import make_call
@@ -159,3 +162,18 @@ class TestBreaker:
                 with pytest.raises(ProviderError):
                     await read_all(model)
             assert len(provider.exchanges) == 2
+
+
+async def test_the_api_tells_when_to_come_again() -> None:
+    app = FastAPI()
+    add_handlers(app)
+
+    @app.get("/")
+    async def busy() -> None:
+        raise ProviderBusy(retry_after_seconds=17.2)
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        reply = await client.get("/")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "17")
+    assert reply.json()["code"] == "provider_busy"

@@ -1,5 +1,6 @@
 """The command line's HTTP client: every command is a request that anyone could send."""
 
+import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -32,17 +33,36 @@ class Client:
                  take it later.  CitewellError – any other problem; always in the server's words.
         """
         response = self._http.request(method, path, **request)
-        kind = response.headers.get("content-type", "")
         if response.is_error:
-            known = "json" in kind
-            raise _error_class(response.status_code)(
-                response.json().get("detail")
-                if known
-                else f"The server answered {response.status_code}. Check --url."
-            )
+            raise _problem(response)
         if not response.content:
             return None
-        return response.json() if "json" in kind else response.text
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        return response.json() if kind.endswith("json") else response.text
+
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[tuple[str, Any]]:
+        """Send a question; yield each event's name and data as it comes, to the last one.
+
+        Raises:  as ``send`` does, also for an ``error`` event.  CitewellError – the stream broke
+                 off before its last event.
+        """
+        with self._http.stream("POST", path, json=body) as response:
+            if response.is_error:
+                response.read()
+                raise _problem(response)
+            name = ""
+            for line in response.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    data = json.loads(value)
+                    if name == "error":
+                        raise _error_class(data["status"])(data["detail"])
+                    yield name, data
+                    if name == "done":
+                        return
+        raise CitewellError("The answer broke off before its end. Ask again.")
 
     def send_patiently(self, method: str, path: str, request: Callable[[], dict[str, Any]]) -> Any:
         """Send a request, again while the server is away or busy; it has one effect.
@@ -61,6 +81,14 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _problem(response: httpx.Response) -> CitewellError:
+    if "json" in response.headers.get("content-type", ""):
+        message = response.json().get("detail")
+    else:
+        message = f"The server answered {response.status_code}. Check --url."
+    return _error_class(response.status_code)(message)
 
 
 def _error_class(status: int) -> type[CitewellError]:

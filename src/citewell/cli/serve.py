@@ -11,7 +11,7 @@ from citewell import embedded
 from citewell.cli.options import DataOption, load_settings
 from citewell.cli.server import bind, make_server, require_loopback
 from citewell.cli.show import console
-from citewell.cli.stack import migrate_database, open_backend
+from citewell.cli.stack import migrate_database, open_backend, require_models
 from citewell.cli.supervisor import supervised_workers
 from citewell.domain import QUEUES
 from citewell.errors import InputError
@@ -50,6 +50,7 @@ def api(host: HostOption = None, port: PortOption = None, data: DataOption = Non
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
     require_loopback(settings.host)
+    require_models(settings)
     asyncio.run(migrate_database(settings))
     with bind(settings.host, settings.port) as listener:
         make_server(settings).run(sockets=[listener])
@@ -79,6 +80,7 @@ def worker(
     if concurrency is not None:
         jobs = settings.jobs.model_copy(update={"concurrency": concurrency})
         settings = settings.model_copy(update={"jobs": jobs})
+    require_models(settings)
     from citewell.worker import Supervision, run_worker  # noqa: PLC0415 - only this command pays
 
     pipes = None if supervision is None else Supervision(*map(int, supervision.split(",")))

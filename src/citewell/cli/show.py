@@ -29,16 +29,38 @@ def place_of(item: dict[str, Any]) -> str:
 
 def show_answer(reply: dict[str, Any]) -> None:
     """Print an answer with its citations, or a refusal with its reason, and the time per stage."""
+    for place, sentence in enumerate(reply["sentences"]):
+        show_part(sentence, first=place == 0, whole=True)
+    if reply["sentences"]:
+        console.print()
+    show_end(reply)
+
+
+def show_part(part: dict[str, Any], *, first: bool, whole: bool) -> None:
+    """Print a sentence of an answer, or a word of it, without ending the line."""
+    gap = "" if first or not whole else " "
+    console.print(gap + escape(part["text"]), end="")
+    if whole and part["problems"]:
+        problems = escape(", ".join(part["problems"]))
+        console.print(f" [yellow](not borne out: {problems})[/yellow]", end="")
+
+
+def show_end(reply: dict[str, Any]) -> None:
+    """Print what follows an answer's text: citations, or a refusal, and the time per stage."""
     if reply["refused"]:
         console.print(f"[yellow]Refused[/yellow] ({reply['reason']}): {escape(reply['message'])}")
-    else:
-        console.print(escape(reply["answer"]))
-        for citation in reply["citations"]:
-            console.print(
-                f"  [cyan]{escape(citation['marker'])}[/cyan] {escape(place_of(citation))} "
-                f"[dim]\\[{citation['start']}:{citation['end']}][/dim]"
-            )
-            console.print(f"      [dim]“{escape(' '.join(citation['quote'].split()))}”[/dim]")
+    for citation in reply["citations"]:
+        console.print(
+            f"  [cyan]{escape(citation['marker'])}[/cyan] {escape(place_of(citation))} "
+            f"[dim]\\[{citation['start']}:{citation['end']}][/dim]"
+        )
+        console.print(f"      [dim]“{escape(' '.join(citation['quote'].split()))}”[/dim]")
+    if reply["confidence"] is not None:
+        console.print(f"  [dim]confidence {reply['confidence']:.2f}[/dim]")
+    if reply["session_id"]:
+        console.print(f"  [dim]session {reply['session_id']}[/dim]")
+    for skipped in reply["skipped"]:
+        console.print(f"  [dim]left out: {skipped['stage']} ({skipped['why']})[/dim]")
     stages = " · ".join(f"{name} {value:.1f} ms" for name, value in reply["timings_ms"].items())
     console.print(f"  [dim]{stages}[/dim]")
 

@@ -17,6 +17,8 @@ from citewell.records.session import Database
 from citewell.settings import Settings
 
 API_START_SECONDS = 30.0
+DEFAULT_MODELS = ("extractive", "standard", "none")
+"""Chat model, mode and reranker that can only be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,28 @@ class Stack:
     url: str
 
 
+def require_models(settings: Settings) -> None:
+    """Refuse a mode, model or reranker that is not right, before anything is started.
+
+    Raises:  InputError – the message names the variable.
+    """
+    answer = settings.answer
+    if (answer.chat_model, answer.mode, settings.rerank.by) == DEFAULT_MODELS:
+        return
+    from citewell.wiring import check_models  # noqa: PLC0415 - loading it overlaps the servers' start
+
+    asyncio.run(check_models(settings))
+
+
 @contextmanager
 def open_backend(settings: Settings) -> Generator[Settings]:
     """Start the servers and migrate; stop them at the end.
 
     Embedded servers have no workers but ours, so jobs that a crash left running wait for nobody.
+
+    Raises:  InputError – the settings name a mode, model or reranker that is not right.
     """
+    require_models(settings)
     with embedded.start(settings) as ready:
         asyncio.run(_prepare_database(ready, alone=settings.database_url is None))
         yield ready

@@ -1,6 +1,6 @@
 """The only place that names adapters: settings in, open services out."""
 
-from citewell.wiring.models import hash_settings
+from citewell.wiring.models import check_models, hash_settings
 from citewell.wiring.services import (
     MINILM_COUNT_TOKENS,
     Ledger,
@@ -15,6 +15,7 @@ __all__ = [
     "MINILM_COUNT_TOKENS",
     "Ledger",
     "Services",
+    "check_models",
     "hash_settings",
     "open_celery",
     "open_ingest",

@@ -16,11 +16,12 @@ from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.adapters.provider_names import read_provider
 from citewell.adapters.provider_turns import GuardedLanguageModel
 from citewell.answer.expand import Expansion
+from citewell.answer.modes import read_mode
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.answer.prompts import PROMPTS_SHA256
 from citewell.answer.prompts.rank import RANK
 from citewell.answer.writer import GroundedWriter
-from citewell.errors import InputError
+from citewell.errors import InputError, Unprocessable
 from citewell.ports import ChatModel, Embedder, LanguageModel, Reranker
 from citewell.records.session import Database
 from citewell.settings import Settings
@@ -97,6 +98,22 @@ def open_reranker(
         stack.push_async_callback(local.close)
         return local
     return None
+
+
+async def check_models(settings: Settings) -> None:
+    """Open and close what the settings name, so that a wrong one is told before servers start.
+
+    Raises:  InputError – a mode, model or reranker is not right; the message names its variable.
+    """
+    try:
+        read_mode(settings.answer.mode)
+    except Unprocessable as error:
+        raise InputError(f"CITEWELL_ANSWER__MODE: {error.message}") from error
+    async with AsyncExitStack() as stack:
+        language_model = open_language_model(settings)
+        if language_model is not None:
+            stack.push_async_callback(language_model.close)
+        open_reranker(settings, language_model, stack)
 
 
 PROMPT_TOKENS = 1000

@@ -37,7 +37,8 @@ def _check_dates(claim: Reading, support: Support) -> Iterator[str]:
         if _is_wrong(date, claim, support):
             yield DATE
     for token in claim.tokens:
-        if token.folded in WEEKDAYS and token.is_upper and token.folded not in support.folded:
+        day = token.folded.removesuffix("s")
+        if day in WEEKDAYS and token.is_upper and support.folded.isdisjoint({day, f"{day}s"}):
             yield DATE
 
 
@@ -90,7 +91,8 @@ def _check_change(change: Change, claim: Reading) -> Iterator[str]:
         if mine and theirs and not any(has_word(each, theirs) for each in mine):
             yield code
     kinds = {code for code in added if added[code]}, {code for code in dropped if dropped[code]}
-    if NAME in kinds[0] and kinds[1] and kinds[0].isdisjoint(kinds[1]):
+    foreign = not any(has_word(each, change.reading.folded) for each in added[NAME])
+    if NAME in kinds[0] and foreign and kinds[1] and kinds[0].isdisjoint(kinds[1]):
         yield NAME
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from citewell.answer.cite.languages import words
-from citewell.answer.cite.names import Name, has_word, is_acronym_of
+from citewell.answer.cite.names import Name, has_word, initials, is_acronym_of
 from citewell.answer.cite.placing import (
     TAKEN_PLACE_OF_ABSENT,
     Mention,
@@ -54,6 +54,8 @@ def _is_wrong(name: Name, claim: Reading, support: Support, rivals: Sequence[Men
         return takes_place(claim, name.span, rivals)
     if takes_place(claim, name.span, rivals, TAKEN_PLACE_OF_ABSENT):
         return True
+    if any(words[0] in initials(reading.tokens) for reading in support.readings):
+        return False
     named = name.sure or _is_named(words, support)
     return bool(rivals) and named and not _is_meant(words, support)
 

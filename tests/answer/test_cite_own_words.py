@@ -1,4 +1,4 @@
-"""Sentences in a model's own words: what the cited text bears passes, and what it does not is named.
+"""Sentences in a model's own words: what the cited text bears passes, what not is named.
 
 The real embedder; each test says what is cited and what is wrong.
 """

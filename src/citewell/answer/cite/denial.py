@@ -24,7 +24,7 @@ _CLAUSE_ENDS = frozenset({",", ";", ":", ".", "(", ")", "—", "–", "!", "?"})
 
 
 def moves_denial(changes: Sequence[Change]) -> bool:
-    """Say whether a denial came or went between words that stayed, and none went or came in turn."""
+    """Say whether a denial came or went between words that stayed, and none did the reverse."""
     balance = [(id(change.reading), _balance(change)) for change in changes]
     return any(own and (reading, -own) not in balance for reading, own in balance)
 

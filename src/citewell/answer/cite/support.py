@@ -15,7 +15,7 @@ NAMED = 1.5
 """What a name or a number weighs in the coverage; another word weighs one."""
 
 MOST_SENTENCES = 3
-LEAST_GAIN = 0.16
+LEAST_GAIN = 0.12
 """A further sentence must add so much of the claim; else it only looks as if it bore it."""
 
 RELATED = 0.7

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from citewell.answer.cite.alignment import Change
 from citewell.answer.cite.dates import MONTHS, WEEKDAYS, Date
 from citewell.answer.cite.identities import NAME, PRONOUNS, check_names
-from citewell.answer.cite.names import has_word, read_codes
+from citewell.answer.cite.names import has_word, initials, read_codes
 from citewell.answer.cite.placing import Mention, is_exchanged
 from citewell.answer.cite.quantities import DATE, NUMBER, check_numbers
 from citewell.answer.cite.reading import Line, Reading
@@ -88,6 +88,8 @@ def _check_change(change: Change, claim: Reading) -> Iterator[str]:
     added, dropped = _facts_in(change.added, claim), _facts_in(change.dropped, change.reading)
     for code in (NUMBER, DATE, NAME):
         mine, theirs = added[code], dropped[code]
+        if code == NAME and (mine & initials(change.dropped) or theirs & initials(change.added)):
+            continue
         if mine and theirs and not any(has_word(each, theirs) for each in mine):
             yield code
     kinds = {code for code in added if added[code]}, {code for code in dropped if dropped[code]}

@@ -23,18 +23,22 @@ _LEAST_WORD = 3
 _CLAUSE_ENDS = frozenset({",", ";", ":", ".", "(", ")", "—", "–", "!", "?"})
 
 
-def changes_denial(change: Change) -> bool:
-    """Say whether a denial came or went between words that stayed."""
+def moves_denial(changes: Sequence[Change]) -> bool:
+    """Say whether a denial came or went between words that stayed, and none did the reverse."""
+    balance = [(id(change.reading), _balance(change)) for change in changes]
+    return any(own and (reading, -own) not in balance for reading, own in balance)
+
+
+def _balance(change: Change) -> int:
+    """Return 1 where a denial came, -1 where one went, else 0."""
     dropped = [token.folded for token in change.dropped]
     added = [token.folded for token in change.added if token.text != "None"]
     if max(len(dropped), len(added)) > _FEW:
-        return False
+        return 0
     everything = {*dropped, *added}
     if everything & (DENYING_ALSO | NOT_DENYING_BEFORE) or any(map(_is_prefixed, everything)):
-        return False
-    return (
-        sum(each in DENYING for each in dropped) % 2 != sum(each in DENYING for each in added) % 2
-    )
+        return 0
+    return sum(each in DENYING for each in added) % 2 - sum(each in DENYING for each in dropped) % 2
 
 
 def _is_prefixed(word: str) -> bool:

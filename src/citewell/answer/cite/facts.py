@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from citewell.answer.cite.alignment import Change
 from citewell.answer.cite.dates import MONTHS, WEEKDAYS, Date
 from citewell.answer.cite.identities import NAME, PRONOUNS, check_names
-from citewell.answer.cite.names import has_word, read_codes
+from citewell.answer.cite.names import has_word, initials, read_codes
 from citewell.answer.cite.placing import Mention, is_exchanged
 from citewell.answer.cite.quantities import DATE, NUMBER, check_numbers
 from citewell.answer.cite.reading import Line, Reading
@@ -37,7 +37,8 @@ def _check_dates(claim: Reading, support: Support) -> Iterator[str]:
         if _is_wrong(date, claim, support):
             yield DATE
     for token in claim.tokens:
-        if token.folded in WEEKDAYS and token.is_upper and token.folded not in support.folded:
+        day = token.folded.removesuffix("s")
+        if day in WEEKDAYS and token.is_upper and support.folded.isdisjoint({day, f"{day}s"}):
             yield DATE
 
 
@@ -87,10 +88,13 @@ def _check_change(change: Change, claim: Reading) -> Iterator[str]:
     added, dropped = _facts_in(change.added, claim), _facts_in(change.dropped, change.reading)
     for code in (NUMBER, DATE, NAME):
         mine, theirs = added[code], dropped[code]
+        if code == NAME and (mine & initials(change.dropped) or theirs & initials(change.added)):
+            continue
         if mine and theirs and not any(has_word(each, theirs) for each in mine):
             yield code
     kinds = {code for code in added if added[code]}, {code for code in dropped if dropped[code]}
-    if NAME in kinds[0] and kinds[1] and kinds[0].isdisjoint(kinds[1]):
+    foreign = not any(has_word(each, change.reading.folded) for each in added[NAME])
+    if NAME in kinds[0] and foreign and kinds[1] and kinds[0].isdisjoint(kinds[1]):
         yield NAME
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from citewell.answer.cite.languages import words
-from citewell.answer.cite.names import Name, has_word, is_acronym_of
+from citewell.answer.cite.names import Name, has_word, initials, is_acronym_of
 from citewell.answer.cite.placing import (
     TAKEN_PLACE_OF_ABSENT,
     Mention,
@@ -44,18 +44,18 @@ def check_names(claim: Reading, support: Support) -> Iterator[str]:
 def _is_wrong(name: Name, claim: Reading, support: Support, rivals: Sequence[Mention]) -> bool:
     words = name.words
     if not all(has_word(word, support.folded) for word in words):
-        if is_acronym_of(name, support.folded):
-            return False
-        return name.sure or takes_place(claim, name.span, rivals, TAKEN_PLACE_OF_ABSENT)
+        unknown = name.sure and not is_acronym_of(name, support.folded)
+        return unknown or takes_place(claim, name.span, rivals, TAKEN_PLACE_OF_ABSENT)
     own = _mentions(name, support.readings)
     if own:
         return is_exchanged(claim, name.span, own, rivals)
     if all(has_word(word, support.place) for word in words):
         return takes_place(claim, name.span, rivals)
-    if takes_place(claim, name.span, rivals, TAKEN_PLACE_OF_ABSENT):
-        return True
-    named = name.sure or _is_named(words, support)
-    return bool(rivals) and named and not _is_meant(words, support)
+    if any(words[0] in initials(reading.tokens) for reading in support.readings):
+        return False
+    return takes_place(claim, name.span, rivals, TAKEN_PLACE_OF_ABSENT) or (
+        bool(rivals) and (name.sure or _is_named(words, support)) and not _is_meant(words, support)
+    )
 
 
 def _mentions(name: Name, readings: Sequence[Reading]) -> list[Mention]:

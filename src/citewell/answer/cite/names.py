@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from citewell.answer.cite.dates import MONTHS, WEEKDAYS
 from citewell.answer.cite.languages import words
 from citewell.answer.cite.tokens import Token
+from citewell.answer.cite.units import UNITS
 
 _ENDINGS = words("s es n an ian ean y ish ese i ic er ers a e en in sche schen")
 """What turns a name into its people, its adjective or its plural: Austria, Austrian."""
@@ -55,7 +56,9 @@ def _is_capitalised(tokens: Sequence[Token], place: int) -> bool:
     token = tokens[place]
     if token.kind != "word" or token.text == "I":
         return False
-    if token.folded in MONTHS or token.folded in WEEKDAYS:
+    if token.folded in MONTHS or token.folded.removesuffix("s") in WEEKDAYS:
+        return False
+    if place and tokens[place - 1].kind == "number" and token.folded in UNITS:
         return False
     if _has_inner_capital(token):
         return True

@@ -52,7 +52,8 @@ def are_swapped(
 ) -> bool:
     """Say whether each of two facts of the claim stands where the source has the other one.
 
-    Two that are joined, as in "A and B", say the same in either order.
+    Two that are joined, as in "A and B", say the same in either order; one that a sentence has
+    twice has no place of its own.
     """
     if one[0] > other[0]:
         one, other, ones, others = other, one, others, ones
@@ -60,14 +61,16 @@ def are_swapped(
     if all(token.folded in _JOINS or token.is_upper for token in between):
         return False
     for mine in ones:
-        for theirs in others:
-            if mine.reading is not theirs.reading:
-                continue
-            home = _likeness(claim, one, mine), _likeness(claim, other, theirs)
-            away = _likeness(claim, one, theirs), _likeness(claim, other, mine)
-            if min(away) >= _SWAPPED and away[0] > home[0] and away[1] > home[1]:
-                return True
+        theirs = [each for each in others if each.reading is mine.reading]
+        alone = sum(each.reading is mine.reading for each in ones) == 1 == len(theirs)
+        if alone and _is_nearer(claim, one, theirs[0], mine):
+            return _is_nearer(claim, other, mine, theirs[0])
     return False
+
+
+def _is_nearer(claim: Reading, span: Span, away: Mention, home: Mention) -> bool:
+    likely = _likeness(claim, span, away)
+    return likely >= _SWAPPED and likely > _likeness(claim, span, home)
 
 
 def _likeness(claim: Reading, span: Span, mention: Mention) -> float:

@@ -12,7 +12,7 @@ from citewell.answer.cite.cues import (
     HEDGING,
     LIMITING,
 )
-from citewell.answer.cite.denial import REACH, changes_denial, denials, denies_otherwise
+from citewell.answer.cite.denial import REACH, denials, denies_otherwise, moves_denial
 from citewell.answer.cite.opposites import poles_of
 from citewell.answer.cite.reading import Reading, likeness
 from citewell.answer.cite.strength import is_stronger
@@ -35,7 +35,7 @@ def check_polarity(
     """Yield the codes of where the claim's sense differs from that of the bearing sentences."""
     if not readings:
         return
-    if denies_otherwise(claim, readings) or any(changes_denial(change) for change in in_place):
+    if denies_otherwise(claim, readings) or moves_denial(in_place):
         yield NEGATION
     turned = any(_changes_sense(change, claim.tokenizer.language) for change in in_place)
     if turned or _says_opposite(claim, readings) or is_stronger(claim, readings):

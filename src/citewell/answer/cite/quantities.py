@@ -65,8 +65,8 @@ def _is_elsewhere(number: Number, support: Support) -> bool:
 
 def _is_in_place(number: Number, support: Support) -> bool:
     """Say whether the titles have the number, or the source has it in Roman letters."""
-    whole = int(number.value) if number.value % 1 == 0 else 0
-    if 1 < whole < len(_ROMAN) and _ROMAN[whole] in support.folded:
+    small = 1 < number.value < len(_ROMAN) and number.value % 1 == 0
+    if small and _ROMAN[int(number.value)] in support.folded:
         return True
     return any(_equal(number, [source.place]) for source in support.sources)
 

@@ -15,11 +15,14 @@ NAMED = 1.5
 """What a name or a number weighs in the coverage; another word weighs one."""
 
 MOST_SENTENCES = 3
-LEAST_GAIN = 0.16
+LEAST_GAIN = 0.12
 """A further sentence must add so much of the claim; else it only looks as if it bore it."""
 
 RELATED = 0.7
 """How much another form of a word covers of it."""
+
+ELSEWHERE = 0.5
+"""What is left open of a word that only another sentence of the cited chunks has."""
 
 _LEAST_PREFIX = 5
 
@@ -85,7 +88,6 @@ class Support:
     sources: Sequence[Source]
     borne: Sequence[Borne]
     coverage: float
-    missing: frozenset[str]
 
     @cached_property
     def readings(self) -> list[Reading]:
@@ -140,32 +142,50 @@ def find_support(claim: Reading, sources: Sequence[Source]) -> Support:
     while all_of:
         gains = [
             sum(open_stems.get(stem, 0.0) * share for stem, share in covered.items())
-            for covered in covered_by
+            + _tightness(covered, each.reading)
+            for covered, each in zip(covered_by, all_of, strict=True)
         ]
         best = max(range(len(all_of)), key=gains.__getitem__)
         least = LEAST_GAIN * total if borne else 0.0
-        if gains[best] <= least or _is_full(borne, all_of[best].source):
+        if not covered_by[best] or gains[best] <= least or _is_full(borne, all_of[best].source):
             break
-        if borne and not _adds_words(open_stems, covered_by[best], weights):
+        if borne and not _adds_enough(open_stems, covered_by[best], weights, covered_by):
             break
         borne.append(all_of[best])
         for stem, share in covered_by[best].items():
             open_stems[stem] = open_stems.get(stem, 0.0) * (1.0 - share)
-    known = {stem for stem in open_stems if stem in place}
-    left = sum(weight for stem, weight in open_stems.items() if stem not in known)
-    missing = frozenset(stem for stem in open_stems if open_stems[stem] > 0 and stem not in known)
-    return Support(sources, borne, 1.0 - left / total, missing)
+    around = {stem for source in sources for stem in source.stems}
+    left = sum(
+        weight * (ELSEWHERE if stem in around else 1.0)
+        for stem, weight in open_stems.items()
+        if stem not in place
+    )
+    return Support(sources, borne, 1.0 - left / total)
 
 
 def _is_full(borne: Sequence[Borne], source: Source) -> bool:
     return sum(each.source is source for each in borne) >= MOST_SENTENCES
 
 
-def _adds_words(
-    open_stems: Mapping[str, float], covered: Mapping[str, float], weights: Mapping[str, float]
+def _adds_enough(
+    open_stems: Mapping[str, float],
+    covered: Mapping[str, float],
+    weights: Mapping[str, float],
+    everywhere: Sequence[Mapping[str, float]],
 ) -> bool:
-    """Say whether a sentence adds more than a name or a number that may be said of another."""
-    return any(open_stems.get(stem, 0.0) > 0 and weights[stem] < NAMED for stem in covered)
+    """Say whether a sentence adds several words, or one that no other sentence has.
+
+    Names and numbers alone are not enough: here they may be said of another thing.
+    """
+    added = [stem for stem in covered if open_stems.get(stem, 0.0) > 0]
+    if not any(weights[stem] < NAMED for stem in added):
+        return False
+    return len(added) > 1 or sum(added[0] in each for each in everywhere) == 1
+
+
+def _tightness(covered: Mapping[str, float], sentence: Reading) -> float:
+    """Return a little for a sentence that says not much else: it decides between equals."""
+    return 0.01 * len(covered) / (len(sentence.stems) or 1)
 
 
 def _covered(weights: Mapping[str, float], sentence: Reading) -> dict[str, float]:

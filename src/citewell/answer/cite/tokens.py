@@ -30,6 +30,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _ATTACHED = re.compile(r"(\d+(?:[.,]\d+)?)([^\W\d_]+)\Z")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th|s|er|ers|ère|e|ème|º|ª)\Z", re.IGNORECASE)
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_DIGITS = re.compile(r"\d+|\D+")
 _POSSESSIVE = re.compile(r"['’]s?\Z", re.IGNORECASE)
 _CONTRACTED = re.compile(r"n['’]t\Z", re.IGNORECASE)
 _ELIDED = re.compile(r"(?:[cdjlmnst]|qu)['’](?=\w\w)", re.IGNORECASE)
@@ -133,8 +134,7 @@ def _word(text: str, start: int) -> Iterator[tuple[str, int, int, Kind, str]]:
     if attached := _ATTACHED.match(text):
         yield attached.group(1), start, start + attached.end(1), "number", attached.group(2)
     elif _UNSPACED.search(text):
-        for at in range(max(1, len(text) - 1)):
-            yield text[at : at + 2], start + at, min(start + at + 2, start + len(text)), "word", ""
+        yield from _unspaced(text, start)
     elif _CONTRACTED.search(text):
         cut = len(text) - 3
         if cut:
@@ -146,6 +146,18 @@ def _word(text: str, start: int) -> Iterator[tuple[str, int, int, Kind, str]]:
             yield text[: elided.end()], start, start + elided.end(), "word", ""
         cut = elided.end() if elided else 0
         yield text[cut:], start + cut, start + len(text), "word", ""
+
+
+def _unspaced(text: str, start: int) -> Iterator[tuple[str, int, int, Kind, str]]:
+    """Yield pairs of neighbouring characters, and numbers whole."""
+    for part in _DIGITS.finditer(text):
+        piece, first = part.group(), start + part.start()
+        if piece[0].isdigit():
+            yield piece, first, first + len(piece), "number", ""
+            continue
+        for at in range(max(1, len(piece) - 1)):
+            pair = piece[at : at + 2]
+            yield pair, first + at, first + at + len(pair), "word", ""
 
 
 def is_ordinal_suffix(suffix: str) -> bool:

@@ -41,6 +41,7 @@ from citewell.domain import PUBLIC_WORKSPACE, Candidate, DraftSentence, Quote, S
 from citewell.domain.sentences import split_sentences
 from citewell.ports import Embedder, ModelCall
 from citewell.settings import Settings
+from citewell.telemetry import configure_logging
 from citewell.wiring import Services, open_services
 
 WARM = 20
@@ -107,11 +108,11 @@ class Figures:
 
     def as_json(self) -> str:
         """Return all figures as one JSON object."""
-        figures = {
-            f"{name} / {limit_name}": {"value": value, "unit": unit, "limit": limit_name, "limit_value": limit,
-                   "ratio": value / limit}
-            for name, value, unit, limit_name, limit in self.rows
-        }  # fmt: skip
+        figures = [
+            dict(zip(("name", "value", "unit", "limit", "limit_value"), row, strict=True))
+            | {"ratio": row[1] / row[4]}
+            for row in self.rows
+        ]
         return json.dumps({"figures": figures, **self.more})
 
     def as_table(self) -> str:
@@ -149,6 +150,7 @@ async def measure_stream(settings: Settings, queries: list[str], figures: Figure
     whole: list[float] = []
     needed: list[float] = []
     bare: list[float] = []
+    answered = 0
     async with (
         served(settings) as (url, services, app),
         httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client,
@@ -173,6 +175,7 @@ async def measure_stream(settings: Settings, queries: list[str], figures: Figure
             if model.calls:  # a question that is refused is not written
                 model.calls.clear()
                 whole.append(taken)
+                answered += '"refused":false' in reply.text
                 needed.append(embedder.milliseconds + model.milliseconds)
                 own.append(taken - needed[-1])
             started = time.perf_counter()
@@ -190,7 +193,7 @@ async def measure_stream(settings: Settings, queries: list[str], figures: Figure
         "streamed answer, p50", statistics.median(whole[WARM:]), "ms",
         "embedder and model in it, p50", statistics.median(needed[WARM:]),
     )  # fmt: skip
-    figures.more |= {"streamed": len(own[WARM:])}
+    figures.more |= {"streamed": len(own), "streamed_and_not_refused": answered}
 
 
 async def _bare_sql(services: Services, text: str, vectors: Any) -> None:
@@ -357,6 +360,7 @@ def main() -> None:
     parser.add_argument("--beir", type=Path, default=Path("../shared/data/beir/scifact"))
     parser.add_argument("--documents", type=int, default=2400, help="only the first N documents")
     arguments = parser.parse_args()
+    configure_logging("warning", "plain")
     if not (arguments.beir / "corpus.jsonl").is_file():
         raise SystemExit(f"There is no BEIR folder at {arguments.beir}. Name one with --beir.")
     dataset = read_beir(arguments.beir)

@@ -424,3 +424,14 @@ class TestOtherProviders:
             assert ":streamGenerateContent" in provider.exchanges[0].headers[""]
         assert text_of(parts) == "Wells are dug."
         assert parts[-1] == Usage(11, 7)
+
+
+async def test_as_many_calls_at_once_as_are_set_and_no_fewer() -> None:
+    limits = replace(LIMITS, max_concurrent=130)
+    async with (
+        scripted_provider(answer(wait=3.0)) as provider,
+        opened_at(provider.base_url, limits) as model,
+    ):
+        replies = await asyncio.gather(*(read_all(model, 60.0) for _ in range(130)))
+        assert provider.most_open == 130
+        assert all(text_of(parts) == TEXT for parts in replies)

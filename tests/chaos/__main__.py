@@ -23,6 +23,7 @@ from chaos.mutations import upload_mutations
 from chaos.outcome import Outcome, merge, table
 from chaos.rounds import Bench, open_bench
 from chaos.sites import failpoint_rounds
+from chaos.streams import leaving_readers, many_streams
 from chaos.workload import full_workload, small_workload
 
 KILLS_PER_ROUND = 8
@@ -30,6 +31,7 @@ KILLS_PER_INSTALLATION = 50
 PARAGRAPHS = 120
 PAST_THE_LEASE_SECONDS = 6.0
 SHOWN_FAULTS = 20
+WORKSPACES = 20
 
 
 def kills(options: argparse.Namespace) -> Iterator[Outcome]:
@@ -86,6 +88,12 @@ def mutations(options: argparse.Namespace) -> Iterator[Outcome]:
         yield upload_mutations(installation, options.mutations, options.seed)
 
 
+def streams(options: argparse.Namespace) -> Iterator[Outcome]:
+    """Answers streamed to many at once, and to readers who leave."""
+    yield many_streams(options.streams)
+    yield leaving_readers(options.readers, WORKSPACES, options.seed)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "kills": kills,
     "failpoints": failpoints,
@@ -93,6 +101,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "poison": poison,
     "disk": disk,
     "mutations": mutations,
+    "streams": streams,
 }
 
 
@@ -104,6 +113,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mutations", type=int, default=10_000, help="mutated uploads")
     parser.add_argument("--poison", type=int, default=100, help="poison documents")
     parser.add_argument("--down", type=float, default=60, help="seconds without a broker")
+    parser.add_argument("--streams", type=int, default=1000, help="streams at the same moment")
+    parser.add_argument("--readers", type=int, default=2000, help="readers who leave")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     return parser.parse_args()
 

@@ -10,9 +10,15 @@ CONNECT_SECONDS = 5.0
 MOST_REPLY_BYTES = 16 * 1024 * 1024
 """No reply to one question is near this: it bounds the memory that a broken server can take."""
 
+LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+"""The client's own, 100 connections, would quietly hold back the calls beyond them."""
+
 
 def open_http_client(most_reply_bytes: int = MOST_REPLY_BYTES) -> httpx2.AsyncClient:
-    """Open a client whose replies end by the caller's deadline, not by time-outs of its own."""
+    """Open a client whose replies end by the caller's deadline, not by time-outs of its own.
+
+    How many calls there are at once, the caller limits; the client keeps to no limit of its own.
+    """
     return httpx2.AsyncClient(
         transport=BoundedTransport(most_reply_bytes),
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
@@ -31,7 +37,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._wrapped = httpx2.AsyncHTTPTransport(trust_env=False)
+        self._wrapped = httpx2.AsyncHTTPTransport(trust_env=False, limits=LIMITS)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; the reply's body is read later."""

@@ -14,6 +14,7 @@ from citewell.domain import WorkspaceId
 from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.link import KEEPALIVE, Link, own_time
 from citewell.records.statements import text
+from citewell.records.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +36,12 @@ DISK_FULL = "53100"
 CHECKOUT_SECONDS = 4.0
 """Most time for a connection: the pool's turn, its test, a new one where the old one is gone."""
 POOL_SECONDS = 3.5
+QUEUE_SECONDS = 60.0
+"""Most time for a connection while others give theirs back: a crowd waits, and is not sent away."""
 ENTER_SECONDS = 1.5
 """Most time for a transaction's begin, which waits for no lock and no disk."""
 
+BUSY_MESSAGE = "The server is too busy. Try again in a few seconds."
 AWAY_MESSAGE = "The database does not answer. Try again in a few seconds."
 
 
@@ -50,6 +54,7 @@ class Database:
 
     def __init__(self, url: str, pool_size: int) -> None:
         self._link = Link()
+        self._turnstile = Turnstile(pool_size, POOL_SECONDS, QUEUE_SECONDS)
         defaults = {"application_name": "citewell"} | KEEPALIVE
         named = make_url(url).query
         self.engine: AsyncEngine = create_async_engine(
@@ -122,12 +127,20 @@ class Database:
 
     @asynccontextmanager
     async def _check_out(self) -> AsyncGenerator[AsyncConnection]:
-        if self._link.is_silent:
-            raise Unavailable(AWAY_MESSAGE)
         async with AsyncExitStack() as stack:
+            if not self._link.is_silent:
+                await self._take_turn(stack)
+            if self._link.is_silent:  # as those before may have found out meanwhile
+                raise Unavailable(AWAY_MESSAGE)
             async with self._in_time(CHECKOUT_SECONDS):
                 connection = await stack.enter_async_context(self.engine.connect())
             yield connection
+
+    async def _take_turn(self, stack: AsyncExitStack) -> None:
+        try:
+            await stack.enter_async_context(self._turnstile.place())
+        except TimeoutError as error:
+            raise Unavailable(BUSY_MESSAGE) from error
 
     @asynccontextmanager
     async def _in_time(
@@ -150,7 +163,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise Unavailable("The server is too busy. Try again in a few seconds.") from error
+        raise Unavailable(BUSY_MESSAGE) from error
     except (OperationalError, InterfaceError) as error:
         state = getattr(error.orig, "sqlstate", None) or "08"
         if state == DISK_FULL:

@@ -375,7 +375,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             lines = [
                 f"CITEWELL_{'__'.join(str(part).upper() for part in problem['loc'])}: "
-                f"{problem['msg']}"
+                f"{problem['msg'].removeprefix('Value error, ')}"
                 for problem in error.errors(include_input=False, include_url=False)
             ]
             raise InputError("A setting is not valid. " + "; ".join(lines)) from error

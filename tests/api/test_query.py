@@ -274,3 +274,15 @@ async def test_offsets_count_code_points(fresh: Api) -> None:
     assert not answer["refused"]
     await fresh.check_citations(answer)
     assert "Leiden" in answer["citations"][0]["quote"]
+
+
+async def test_what_cannot_be_read_is_told_in_sentences(library: Api) -> None:
+    broken = await library.client.post("/query", content=b'{"question": ')
+    headers = {"Content-Type": "application/json"}
+    typed = await library.client.post("/query", content=b'{"question": ', headers=headers)
+    assert require_problem(broken, 422, "invalid")["detail"]
+    said = "The request body is not JSON. Correct it; a quote or a comma may be missing."
+    assert require_problem(typed, 422, "invalid")["detail"] == said
+    blank = await library.client.put("/policy", json={"scope": " "})
+    detail = require_problem(blank, 422, "invalid")["detail"]
+    assert detail.startswith("the request body: scope must say")

@@ -24,5 +24,6 @@ async def in_time(budget: Budget) -> AsyncGenerator[None]:
             raise
         raise ProviderTimeout(
             f"The answer was not ready in {budget.allowance.seconds:g} seconds. Ask again, or "
-            "allow more time with CITEWELL_ANSWER__DEADLINE_SECONDS."
+            "allow more time: with the budget's seconds, where the question has one, and with "
+            "CITEWELL_ANSWER__DEADLINE_SECONDS."
         ) from error

@@ -124,8 +124,11 @@ def _spool_error(error: OSError) -> CitewellError:
 
 def _describe(problem: dict[str, Any]) -> str:
     """Say which field is wrong and why, without repeating what was sent."""
+    if problem["type"] == "json_invalid":
+        return "The request body is not JSON. Correct it; a quote or a comma may be missing."
     place = ".".join(str(part) for part in problem["loc"] if part != "body") or "the request body"
-    return f"{_printable(place)}: {_printable(problem['msg'])}"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{_printable(place)}: {_printable(said)}"
 
 
 def _http_detail(error: HTTPException) -> str:

@@ -36,7 +36,7 @@ DISK_FULL = "53100"
 CHECKOUT_SECONDS = 4.0
 """Most time for a connection: the pool's turn, its test, a new one where the old one is gone."""
 POOL_SECONDS = 3.5
-QUEUE_SECONDS = 60.0
+QUEUE_SECONDS = 300.0
 """Most time for a connection while others give theirs back: a crowd waits, and is not sent away."""
 ENTER_SECONDS = 1.5
 """Most time for a transaction's begin, which waits for no lock and no disk."""

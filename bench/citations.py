@@ -1,6 +1,6 @@
 """Measure the citation check: what share of altered sentences it catches, and of true ones it lets.
 
-    python -m bench.citations [--shared ../shared/data] [--most 60]
+    python -m bench.citations [--shared ../shared/data] [--most 40]
 
 Builds cases from real passages by rule, with a seed: true sentences in several wordings, and each
 way to be wrong. The thresholds were set by one half of the documents; the table is of the other.
@@ -201,7 +201,7 @@ def _print_wrong(case: Case, sentence: AnswerSentence) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--most", type=int, default=60, help="cases of a kind, corpus and half")
+    parser.add_argument("--most", type=int, default=40, help="cases of a kind, corpus and half")
     parser.add_argument("--wrong", action="store_true", help="print what was judged wrongly")
     parser.add_argument("--half", type=int, default=0, help="the half that --wrong prints")
     asyncio.run(run(parser.parse_args()))

@@ -70,6 +70,13 @@ class Verification(schemas.Wire):
     sentences: list[CheckedSentence]
 
 
+class _StoredSentence(schemas.Wire):
+    """A sentence as any version stored it."""
+
+    text: str
+    citations: list[schemas.Citation]
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """What of a stored answer is checked again."""
@@ -80,7 +87,7 @@ class _Stored:
 
 
 _CITATIONS = TypeAdapter(list[schemas.Citation])
-_SENTENCES = TypeAdapter(list[schemas.Sentence])
+_SENTENCES = TypeAdapter(list[_StoredSentence])
 _SOURCES = TypeAdapter(list[schemas.Result])
 
 

@@ -14,6 +14,7 @@ _ENDINGS = words("s es n an ian ean y ish ese i ic er ers a e en in sche schen")
 _TITLE_CASE = 0.7
 """From this share of capitalised words on, capitals tell nothing."""
 
+_LEAST_TITLE = 5
 _JOINS_NAMES = words("of the de la le von van der di da del du des and")
 _OPENS = frozenset({":", '"', "“", "„", "«", "(", "[", ".", "!", "?", "…", "•", "·", "*"})
 _LEAST_STEM = 4
@@ -94,10 +95,12 @@ def _is_shouting(tokens: Sequence[Token]) -> bool:
 
 
 def _is_title_case(tokens: Sequence[Token]) -> bool:
-    heavy = [token for token in tokens if token.kind == "word" and not token.light]
+    """Say whether most words have a capital, small ones or not."""
+    written = [token for token in tokens if token.kind == "word"]
     if _is_shouting(tokens):
         return True
-    return len(heavy) >= 5 and sum(each.is_upper for each in heavy) >= _TITLE_CASE * len(heavy)
+    capitals = sum(token.is_upper for token in written)
+    return len(written) >= _LEAST_TITLE and capitals >= _TITLE_CASE * len(written)
 
 
 def has_word(word: str, known: Collection[str]) -> bool:

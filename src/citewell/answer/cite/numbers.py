@@ -42,6 +42,8 @@ _SOFT = frozenset({"one", "first", "second", "third", "half", "un", "uno", "eins
 
 _SCALE_OF = {name: value for value, names in _SCALES.items() for name in names.split()}
 _SUFFIX_SCALES = {"k": 1000, "K": 1000, "M": 10**6, "bn": 10**9, "B": 10**9}
+_ARTICLES = {"a", "an", "ein", "eine", "einer", "un"}
+_HUNDRED = {"english": "hundred", "german": "hundert", "french": "cent", "spanish": "cientos"}
 _DASHES = {"-", "–", "—", "−"}
 _RANGE = {"to", "and", "or", "bis", "und", "à", "a", "et", "y", "by", "x", "×"} | _DASHES
 _NEGATIVE = {"minus", "negative", "moins", "menos"}
@@ -157,8 +159,7 @@ def _value(
         value = parse_digits(token.text, language)
         if value is not None:
             value *= _SUFFIX_SCALES.get(token.suffix, 1)
-        end = at + 1
-        soft = False
+        end, soft = at + 1, False
     elif token.kind == "word":
         spelled, end = _spelled_value(tokens, at, language)
         value = None if spelled is None else Decimal(spelled)
@@ -166,8 +167,23 @@ def _value(
     else:
         return None, at, False
     while value is not None and end < len(tokens) and tokens[end].folded in _SCALE_OF:
-        value, end, soft = value * _SCALE_OF[tokens[end].folded], end + 1, False
+        scale = _SCALE_OF[tokens[end].folded]
+        value, end, soft = value * scale, end + 1, False
+        if token.kind == "word":
+            rest, end = _rest(tokens, end, scale, language)
+            value += rest
     return value, end, soft
+
+
+def _rest(tokens: Sequence[Token], at: int, scale: int, language: str | None) -> tuple[int, int]:
+    """Read what follows "two thousand": "two hundred", "and five"; 0 for nothing."""
+    after = at + 1 if at < len(tokens) and tokens[at].folded in {"and", "und"} else at
+    if after >= len(tokens) or tokens[after].kind != "word":
+        return 0, at
+    rest, end = _spelled_value(tokens, after, language)
+    if rest is not None and end < len(tokens) and _SCALE_OF.get(tokens[end].folded, scale) < scale:
+        rest, end = rest * _SCALE_OF[tokens[end].folded], end + 1
+    return (rest, end) if rest is not None and rest < scale else (0, at)
 
 
 def _spelled_value(
@@ -176,11 +192,14 @@ def _spelled_value(
     """Read "two hundred and twenty-five": its value and the place after it."""
     small = _SMALL_OF.get(language or "english", _SMALL_OF["english"])
     tens = _TENS_OF.get(language or "english", _TENS_OF["english"])
+    hundred = _HUNDRED.get(language or "english")
     value, end = _below_hundred(tokens, at, small, tens)
-    if end < len(tokens) and tokens[end].folded in {"hundred", "hundert", "cent", "cientos"}:
-        if value is None and tokens[at].folded != "a":
-            return None, at
-        value, end = (value or 1) * 100, end + 1
+    if value is None and at and tokens[at - 1].folded in _ARTICLES:
+        if tokens[at].folded in _SCALE_OF:
+            return 1, at
+        value = 1 if tokens[at].folded == hundred else None
+    if value is not None and end < len(tokens) and tokens[end].folded == hundred:
+        value, end = value * 100, end + 1
         after = end + 1 if end < len(tokens) and tokens[end].folded == "and" else end
         rest, rest_end = _below_hundred(tokens, after, small, tens)
         if rest is not None:

@@ -7,6 +7,7 @@ import pytest
 from citewell.answer.cite.dates import read_dates
 from citewell.answer.cite.names import read_names
 from citewell.answer.cite.numbers import read_numbers
+from citewell.answer.cite.quoted import is_quoted_from, plain, read_passages
 from citewell.answer.cite.tokens import Tokenizer
 
 
@@ -142,3 +143,41 @@ def test_names_that_are_sure(text: str, names: list[tuple[str, ...]]) -> None:
 def test_german_nouns_are_no_sure_names() -> None:
     found = read_names(Tokenizer("german").cut("Die Uhr im Turm ging falsch."), "german")
     assert not [each for each in found if each.sure]
+
+
+QUOTED = 'The Court held that it was "not bound" by the old rule, and left it “as it stood” then.'
+
+
+@pytest.mark.parametrize(
+    ("sentence", "passages"),
+    [
+        ('He said "it was not bound by it" then.', ["it was not bound by it"]),
+        ("He said “as it stood” then.", ["as it stood"]),
+        ("Er sagte „so wie es war“ dann.", ["so wie es war"]),
+        ("Il dit « comme il était » alors.", ["comme il était"]),
+        ('He was "not bound" then.', []),
+        ('The answer to "Who was it then?" is no.', []),
+        ('It says "held that it was "not bound" by it".', ['held that it was "not bound" by it']),
+        ('"One two three" and "four five six".', ["One two three", "four five six"]),
+    ],
+)
+def test_passages_in_quotation_marks(sentence: str, passages: list[str]) -> None:
+    assert list(read_passages(sentence)) == passages
+
+
+@pytest.mark.parametrize(
+    ("passage", "there"),
+    [
+        ("held that it was 'not bound'", False),
+        ('held that it was "not bound" by the old rule', True),
+        ("the Court held that it", True),
+        ("held that … the old rule,", True),
+        ("the old rule … held that", False),
+        ("held that [...] as it stood", True),
+        ("left it", True),
+        ("left i", False),
+        ("eft it", False),
+    ],
+)
+def test_a_passage_is_there_letter_by_letter(passage: str, there: bool) -> None:
+    assert is_quoted_from(passage, plain(QUOTED)) is there

@@ -14,6 +14,7 @@ from citewell.answer.cite.support import (
     Support,
     coverage_elsewhere,
     find_support,
+    find_verbatim,
 )
 from citewell.answer.cite.tokens import open_tokenizer
 
@@ -50,6 +51,9 @@ async def judge(
     Cost:    0.3 to 2 ms of words; an embedding only where the words leave it open.
     Raises:  ProviderError – the embedder failed.
     """
+    repeated = find_verbatim(text, cited)
+    if repeated is not None:
+        return Verdict((), repeated)
     claim = Reading(text, open_tokenizer(text, cited[0].tokenizer.language))
     if claim.tokenizer.language != cited[0].tokenizer.language:
         claim = _in_the_sources_language(claim, cited[0])

@@ -52,25 +52,18 @@ def are_swapped(
 ) -> bool:
     """Say whether each of two facts of the claim stands where the source has the other one.
 
-    Two that are joined, as in "A and B", say the same in either order; one that a sentence has
-    twice has no place of its own.
+    Two that are joined, as in "A and B", say the same in either order.
     """
     if one[0] > other[0]:
         one, other, ones, others = other, one, others, ones
     between = claim.tokens[one[1] + 1 : other[0]]
     if all(token.folded in _JOINS or token.is_upper for token in between):
         return False
-    for mine in ones:
-        theirs = [each for each in others if each.reading is mine.reading]
-        alone = sum(each.reading is mine.reading for each in ones) == 1 == len(theirs)
-        if alone and _is_nearer(claim, one, theirs[0], mine):
-            return _is_nearer(claim, other, mine, theirs[0])
-    return False
-
-
-def _is_nearer(claim: Reading, span: Span, away: Mention, home: Mention) -> bool:
-    likely = _likeness(claim, span, away)
-    return likely >= _SWAPPED and likely > _likeness(claim, span, home)
+    home = max((_likeness(claim, one, each) for each in ones), default=0.0)
+    other_home = max((_likeness(claim, other, each) for each in others), default=0.0)
+    away = max((_likeness(claim, one, each) for each in others), default=0.0)
+    other_away = max((_likeness(claim, other, each) for each in ones), default=0.0)
+    return min(away, other_away) >= _SWAPPED and away > home and other_away > other_home
 
 
 def _likeness(claim: Reading, span: Span, mention: Mention) -> float:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 _PASSAGE = re.compile(
     r"\"(?P<straight>[^\"]+)\"|[“„](?P<curly>[^”“]+)[”“]|«(?P<angled>[^»]+)»|「(?P<corner>[^」]+)」"
 )
+_NESTED = re.compile(r"(?:^|(?<=[\s(]))\"((?=\S)[^\"]*[\s(]\"(?=\S)[^\"]*\".*)\"")
+"""Straight marks of which the second opens as well."""
+
 _APART = re.compile(r"\s*(?:…|\.{3}|\[(?:…|\.{3})\])\s*")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'",
                          "‚": "'", "‑": "-", "–": "-", "—": "-", "−": "-"})  # fmt: skip
@@ -26,13 +29,21 @@ def read_passages(sentence: str) -> Iterator[str]:
 
     A question in quotation marks is the reader's and no passage of a source.
     """
-    for found in _PASSAGE.finditer(sentence):
-        passage = next(part for part in found.groups() if part is not None).strip()
+    for passage in _passages(sentence):
         if passage.endswith(("?", "？")):
             continue
         many = len(_UNSPACED.findall(passage)) >= _LEAST_UNSPACED
         if many or len(passage.split()) >= _LEAST_WORDS:
             yield passage
+
+
+def _passages(sentence: str) -> Iterator[str]:
+    """Yield what is between quotation marks; with marks inside of marks, between the outer ones."""
+    if nested := _NESTED.search(sentence):
+        yield nested.group(1).strip()
+        return
+    for found in _PASSAGE.finditer(sentence):
+        yield next(part for part in found.groups() if part is not None).strip()
 
 
 def is_quoted_from(passage: str, source: str) -> bool:

@@ -115,6 +115,16 @@ def open_source(candidate: Candidate) -> Source:
     return Source(candidate, open_tokenizer(candidate.text))
 
 
+def find_verbatim(text: str, sources: Sequence[Source]) -> Support | None:
+    """Return the source sentence that the claim repeats word for word, if there is one."""
+    wanted = text.split()
+    for source in sources:
+        for number, sentence in enumerate(source.sentences):
+            if sentence.text.split() == wanted:
+                return Support(sources, [Borne(source, number)], 1.0)
+    return None
+
+
 def weigh(claim: Reading) -> dict[str, float]:
     """Return the claim's meaningful stems with their weights; names and numbers weigh more."""
     named = {place for name in claim.names for place in range(name.first, name.last + 1)}
@@ -146,10 +156,9 @@ def find_support(claim: Reading, sources: Sequence[Source]) -> Support:
             for covered, each in zip(covered_by, all_of, strict=True)
         ]
         best = max(range(len(all_of)), key=gains.__getitem__)
-        least = LEAST_GAIN * total if borne else 0.0
-        if not covered_by[best] or gains[best] <= least or _is_full(borne, all_of[best].source):
+        if not covered_by[best] or _is_full(borne, all_of[best].source):
             break
-        if borne and not _adds_enough(open_stems, covered_by[best], weights, covered_by):
+        if borne and not _adds_enough(open_stems, best, weights, covered_by):
             break
         borne.append(all_of[best])
         for stem, share in covered_by[best].items():
@@ -169,18 +178,24 @@ def _is_full(borne: Sequence[Borne], source: Source) -> bool:
 
 def _adds_enough(
     open_stems: Mapping[str, float],
-    covered: Mapping[str, float],
+    place: int,
     weights: Mapping[str, float],
-    everywhere: Sequence[Mapping[str, float]],
+    covered_by: Sequence[Mapping[str, float]],
 ) -> bool:
     """Say whether a sentence adds several words, or one that no other sentence has.
 
     Names and numbers alone are not enough: here they may be said of another thing.
     """
-    added = [stem for stem in covered if open_stems.get(stem, 0.0) > 0]
-    if not any(weights[stem] < NAMED for stem in added):
-        return False
-    return len(added) > 1 or sum(added[0] in each for each in everywhere) == 1
+    added = {
+        stem: open_stems[stem] * share
+        for stem, share in covered_by[place].items()
+        if open_stems[stem] > 0
+    }
+    ordinary = [stem for stem in added if weights[stem] < NAMED]
+    if any(sum(stem in each for each in covered_by) == 1 for stem in ordinary):
+        return True
+    enough = sum(added.values()) > LEAST_GAIN * sum(weights.values())
+    return bool(ordinary) and len(added) > 1 and enough
 
 
 def _tightness(covered: Mapping[str, float], sentence: Reading) -> float:

@@ -83,3 +83,19 @@ async def test_a_caller_that_leaves_does_not_stop_the_others() -> None:
     leaving.cancel()
     assert (await staying).tolist() == [[7]]
     await busy
+
+
+async def test_nobody_waits_for_a_model_that_was_cancelled() -> None:
+    model = Model()
+    embedder = BatchingEmbedder(model, parallel=1)
+    callers = [
+        asyncio.ensure_future(embedder.embed(["x"] * BATCH_TEXTS, "document")) for _ in range(3)
+    ]
+    while not model.running:
+        await asyncio.sleep(0)
+    for server in list(embedder._servers):
+        server.cancel()
+    _, waiting = await asyncio.wait(callers, timeout=2)
+    assert not waiting
+    assert all(caller.cancelled() for caller in callers)
+    assert (await embedder.embed(["four"], "document")).tolist() == [[4]]

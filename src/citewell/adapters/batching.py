@@ -50,9 +50,16 @@ class BatchingEmbedder:
         return self._embedder.count_tokens(texts)
 
     async def _serve(self) -> None:
+        batch: list[tuple[Sequence[str], asyncio.Future[Vectors]]] = []
         try:
             while self._waiting:
-                await self._embed_batch(self._next_batch())
+                batch = self._next_batch()
+                await self._embed_batch(batch)
+        except asyncio.CancelledError:  # the process stops: nobody may wait for what will not come
+            for _, future in (*batch, *self._waiting):
+                future.cancel()
+            self._waiting.clear()
+            raise
         finally:
             self._free += 1
 

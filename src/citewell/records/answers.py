@@ -71,13 +71,7 @@ async def get_answer(
 
     Raises:  NotFound – no such answer in this workspace, or its time is over.
     """
-    found = await connection.scalar(
-        text("SELECT result FROM answers WHERE workspace_id = :workspace AND id = :id"),
-        {"workspace": workspace_id, "id": answer_id},
-    )
-    if found is None:
-        raise NotFound("There is no answer with that id. Answers are removed after some days.")
-    return found
+    return await _get(connection, workspace_id, answer_id, "result")
 
 
 async def get_manifest(
@@ -87,12 +81,24 @@ async def get_manifest(
 
     Raises:  NotFound – no such answer in this workspace, or its time is over.
     """
+    return await _get(connection, workspace_id, answer_id, "manifest")
+
+
+async def _get(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    answer_id: AnswerId,
+    column: Literal["result", "manifest"],
+) -> Json:
     found = await connection.scalar(
-        text("SELECT manifest FROM answers WHERE workspace_id = :workspace AND id = :id"),
+        text(f"SELECT {column} FROM answers WHERE workspace_id = :workspace AND id = :id"),
         {"workspace": workspace_id, "id": answer_id},
     )
     if found is None:
-        raise NotFound("There is no answer with that id. Answers are removed after some days.")
+        raise NotFound(
+            "There is no answer with that id. Answers are removed after some days, and with the "
+            "documents that they quote."
+        )
     return found
 
 

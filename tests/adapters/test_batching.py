@@ -21,10 +21,12 @@ class Model:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.running = self.most_running = 0
+        self.started = asyncio.Event()
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         self.batches.append(list(texts))
         self.running += 1
+        self.started.set()
         self.most_running = max(self.running, self.most_running)
         await asyncio.sleep(0.01)
         self.running -= 1
@@ -91,8 +93,7 @@ async def test_nobody_waits_for_a_model_that_was_cancelled() -> None:
     callers = [
         asyncio.ensure_future(embedder.embed(["x"] * BATCH_TEXTS, "document")) for _ in range(3)
     ]
-    while not model.running:
-        await asyncio.sleep(0)
+    await model.started.wait()
     for server in list(embedder._servers):
         server.cancel()
     _, waiting = await asyncio.wait(callers, timeout=2)

@@ -22,7 +22,9 @@ from citewell.records.tables import metadata
 SOURCE = Path(citewell.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "versions" not in path.parts)
 RECORDS = [path.stem for path in (SOURCE / "records").glob("*.py") if path.stem != "__init__"]
-WITHOUT_WORKSPACE = {"workspaces", "workers"}
+SYSTEM_ONLY = {"principals", "memberships", "browser_sessions"}
+"""Credentials: the application's role may not even read them."""
+WITHOUT_WORKSPACE = {"workspaces", "workers"} | SYSTEM_ONLY
 TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)
 
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
@@ -71,7 +73,9 @@ async def test_every_table_is_behind_forced_row_security(database: Database) -> 
     found.pop("alembic_version")
     policies = {"one_workspace", "every_workspace"}
     assert found.pop("workers") == (True, True, {"every_worker"})
-    rest = metadata.tables.keys() - {"workers"}
+    for name in SYSTEM_ONLY:
+        assert found.pop(name) == (True, True, {"every_workspace"})
+    rest = metadata.tables.keys() - {"workers"} - SYSTEM_ONLY
     assert found == dict.fromkeys(rest, (True, True, policies))
 
 

@@ -5,6 +5,7 @@ CitewellError
 │  ├─ TooLarge        413
 │  ├─ UnsupportedMedia 415
 │  └─ Unprocessable   422
+├─ Unauthenticated   401      no credential, or none that is valid here
 ├─ AccessError       403      the caller may not do this
 ├─ NotFound          404      unknown, or another workspace's
 ├─ Conflict          409      true only in another state
@@ -78,6 +79,13 @@ class Unprocessable(InputError):
 
     code = "invalid"
     status = 422
+
+
+class Unauthenticated(CitewellError):
+    """A valid API key is needed; send it as Authorization: Bearer KEY, or as X-API-Key."""
+
+    code = "unauthenticated"
+    status = 401
 
 
 class AccessError(CitewellError):

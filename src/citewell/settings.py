@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from citewell.errors import InputError
 
 MEBIBYTE = 1024 * 1024
+LEAST_PEPPER_CHARACTERS = 32
 
 
 def default_data_folder() -> Path:
@@ -291,6 +292,45 @@ class EgressSettings(_Group):
     )
 
 
+class AuthSettings(_Group):
+    """Who may call the API."""
+
+    mode: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="auto = a key is required unless only this machine can reach the API; off is "
+        "refused where others can.",
+    )
+    pepper: SecretStr | None = Field(
+        default=None,
+        description="Secret that keys are hashed with, 32 characters or more, the same for every "
+        "API process; `up` makes its own.",
+    )
+    keys: SecretStr | None = Field(
+        default=None,
+        description="Keys of a fleet: KEY=owner or KEY=ROLE@WORKSPACE, with commas between them.",
+    )
+    local_key: SecretStr | None = Field(
+        default=None,
+        description="What the command line on the data folder proves itself with; `up` makes a new "
+        "one at each start.",
+    )
+    cache_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        le=5,
+        description="How long a process goes on trusting a key that was revoked elsewhere.",
+    )
+
+    @field_validator("pepper")
+    @classmethod
+    def _long_enough(cls, pepper: SecretStr | None) -> SecretStr | None:
+        if pepper is None or not pepper.get_secret_value():
+            return None
+        if len(pepper.get_secret_value()) < LEAST_PEPPER_CHARACTERS:
+            raise ValueError(f"must have {LEAST_PEPPER_CHARACTERS} characters or more")
+        return pepper
+
+
 class Settings(BaseSettings):
     """All settings of one Citewell process."""
 
@@ -324,7 +364,12 @@ class Settings(BaseSettings):
         default=("localhost", "127.0.0.1", "[::1]"),
         description="Host names that requests may use, with commas between them.",
     )
+    key: SecretStr | None = Field(default=None, description="API key that the command line sends.")
+    workspace: str | None = Field(
+        default=None, description="Id of the workspace that the command line works in."
+    )
     database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     upload: UploadSettings = UploadSettings()
     parse: ParseSettings = ParseSettings()
@@ -384,6 +429,16 @@ class Settings(BaseSettings):
     def blobs_folder(self) -> Path:
         """Where uploaded bytes lie."""
         return self.data / "blobs"
+
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]", "localhost"})
+
+
+def key_required(settings: Settings) -> bool:
+    """Say whether every request needs a key: always, unless only this machine can reach the API."""
+    if settings.auth.mode != "auto":
+        return settings.auth.mode == "required"
+    return not {settings.host, *settings.allowed_hosts} <= LOOPBACK
 
 
 NOT_SETTINGS = {"CITEWELL_URL"}

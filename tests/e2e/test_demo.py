@@ -12,15 +12,17 @@ from e2e.processes import COMMAND, environment
 
 @pytest.mark.timeout(180)
 def test_the_demo(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [COMMAND, "demo"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
-        timeout=150, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # of its own: other tests run demos meanwhile
+        done = subprocess.run(
+            [COMMAND, "demo"], cwd=tmp_path, env=environment(TMPDIR=folder), capture_output=True,
+            text=True, timeout=150, check=False,
+        )  # fmt: skip
+        left = list(Path(folder).glob("citewell-demo-*"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
     assert re.search(r"\[§4\.2\] book\.html", done.stdout)
     assert "Traceback" not in done.stderr
-    assert list(Path(tempfile.gettempdir()).glob("citewell-demo-*")) == []
+    assert left == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,8 @@ from citewell.records.tables import metadata
 from citewell.records.version_rows import chunk_id
 from records.rows import A, add_document, add_workspace, count
 
-TABLES = sorted(name for name in metadata.tables if name != "workers")
+SYSTEM_ONLY = ["principals", "memberships", "browser_sessions"]
+TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
 OWNED = [name for name in TABLES if name != "workspaces"]
 REST = """
 INSERT INTO staged_texts SELECT workspace_id, id, 0, 'text' FROM versions WHERE workspace_id = :w;
@@ -127,6 +128,15 @@ async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
     with pytest.raises(ProgrammingError, match="row-level security"):
         async with database.transaction(A) as connection:
             await connection.execute(text(f"UPDATE {table} SET workspace_id = :w"), {"w": other})
+
+
+@pytest.mark.parametrize("table", SYSTEM_ONLY)
+async def test_credentials_are_not_read_by_the_application_role(
+    database: Database, table: str
+) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        async with database.transaction(A) as connection:
+            await count(connection, table)
 
 
 async def test_the_audit_log_is_append_only(database: Database) -> None:

@@ -17,6 +17,7 @@ from citewell.api import (
     health,
     ingest,
     jobs,
+    keys,
     openai,
     pipeline,
     policy,
@@ -30,9 +31,11 @@ from citewell.api import (
     webhooks,
 )
 from citewell.api.answer_stream import LiveAnswers
+from citewell.api.gate import AccessGate, Gate, require_rights
+from citewell.api.keys import add_fleet_keys
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
-from citewell.settings import Settings
+from citewell.settings import Settings, key_required
 from citewell.wiring import open_services
 
 STOP_SECONDS = 1.0
@@ -50,6 +53,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "The request cannot be read.",
+        401: "No valid credential.",
         403: "Not allowed, or switched off.",
         404: "Unknown here.",
         409: "The thing is in a state that does not allow this.",
@@ -71,6 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_services(settings) as services:
             app.state.services = services
             app.state.live_answers = LiveAnswers()
+            app.state.gate = Gate(services.database, settings.auth, required=key_required(settings))
+            await add_fleet_keys(services)
             reconciling = asyncio.create_task(
                 services.reconciler.run_forever(settings.jobs.reconcile_seconds)
             )
@@ -112,17 +118,20 @@ def create_app(settings: Settings) -> FastAPI:
         feedback,
         policy,
         recheck,
+        keys,
         health,
         openai,
     ):
         app.include_router(resource.router)
     add_handlers(app)
+    require_rights(app.openapi()["paths"])
     upload = settings.upload
     app.add_middleware(
         BodyLimit,
         most_upload_bytes=upload.max_request_bytes,
         most_texts_bytes=min(upload.max_request_bytes, upload.max_file_bytes),
     )
+    app.add_middleware(AccessGate)
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     app.add_middleware(openai.OpenAIErrors)

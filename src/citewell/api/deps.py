@@ -7,11 +7,12 @@ from uuid import UUID
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
+from citewell.api.gate import Caller, Gate
 from citewell.domain import (
-    PUBLIC_WORKSPACE,
     AnswerId,
     DocumentId,
     JobId,
+    PrincipalId,
     VersionId,
     WebhookId,
     WorkspaceId,
@@ -28,9 +29,19 @@ def get_services(request: Request) -> Services:
     return request.app.state.services
 
 
-def get_workspace(_: Request) -> WorkspaceId:
-    """Return the workspace that this request may see: the public one until keys choose another."""
-    return PUBLIC_WORKSPACE
+def get_caller(request: Request) -> Caller:
+    """Return who calls, as the gate found out."""
+    return request.state.caller
+
+
+def get_workspace(request: Request) -> WorkspaceId:
+    """Return the workspace that this request is about; the gate let the caller into it."""
+    return get_caller(request).workspace_id
+
+
+def get_gate(request: Request) -> Gate:
+    """Return the gate, to make it forget what was changed."""
+    return request.app.state.gate
 
 
 def known_uuid(value: str) -> UUID:
@@ -57,6 +68,11 @@ def job_id(job_id: Annotated[str, Path(description="The job's id.")]) -> JobId:
 def answer_id(answer_id: Annotated[str, Path(description="The answer's id.")]) -> AnswerId:
     """Read an answer's id; a malformed one is unknown."""
     return AnswerId(known_uuid(answer_id))
+
+
+def key_id(key_id: Annotated[str, Path(description="The key's id.")]) -> PrincipalId:
+    """Read a key's id; a malformed one is unknown."""
+    return PrincipalId(known_uuid(key_id))
 
 
 def webhook_id(
@@ -120,10 +136,13 @@ CollectionName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
 ]
 ServicesDep = Annotated[Services, Depends(get_services)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
+GateDep = Annotated[Gate, Depends(get_gate)]
 WorkspaceDep = Annotated[WorkspaceId, Depends(get_workspace)]
 DocumentIdDep = Annotated[DocumentId, Depends(document_id)]
 JobIdDep = Annotated[JobId, Depends(job_id)]
 AnswerIdDep = Annotated[AnswerId, Depends(answer_id)]
+KeyIdDep = Annotated[PrincipalId, Depends(key_id)]
 WebhookIdDep = Annotated[WebhookId, Depends(webhook_id)]
 VersionIdDep = Annotated[VersionId | None, Depends(version_id)]
 LimitQuery = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]

@@ -17,7 +17,7 @@ from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.idempotency import KeptReply, keep_reply, take_key
 from citewell.records.jobs import mark_sent
 from citewell.records.reindex import list_unsent_parts
-from citewell.records.session import Connection
+from citewell.records.session import Connection, current_visitor
 from citewell.wiring import Services
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,10 @@ def get_attempt(
         ),
     ] = None,
 ) -> Attempt:
-    """Read a request's key."""
+    """Read a request's key; each caller has its own keys."""
+    caller = current_visitor()
+    if key is not None and caller.principal_id is not None:
+        key = f"{caller.principal_id} {key}"
     address = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
     return Attempt(key, f"{request.method} {address}")
 

@@ -18,6 +18,7 @@ from citewell.errors import (
     LimitExceeded,
     ProviderBusy,
     SessionBusy,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -66,7 +67,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CitewellError)
     async def known(_: Request, error: CitewellError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        return _known_response(error)
+        return known_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -76,7 +77,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         if isinstance(error.__cause__, OSError):
-            return _known_response(_spool_error(error.__cause__))
+            return known_response(_spool_error(error.__cause__))
         code = TITLES.get(error.status_code, "bad_request")
         return problem_response(
             error.status_code, code, _http_detail(error), dict(error.headers or {})
@@ -95,8 +96,11 @@ def unexpected_response(error: Exception) -> JSONResponse:
     return JSONResponse(unexpected_body(error), 500, media_type="application/problem+json")
 
 
-def _known_response(error: CitewellError) -> JSONResponse:
+def known_response(error: CitewellError) -> JSONResponse:
+    """Answer an error that was expected."""
     headers: dict[str, str] = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="citewell"'
     if isinstance(error, LimitExceeded | ProviderBusy | SessionBusy):
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif error.status == Unavailable.status:

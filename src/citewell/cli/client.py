@@ -8,9 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from pydantic import SecretStr
 
 from citewell.cli.stack import open_stack
-from citewell.embedded import read_holder
+from citewell.embedded import read_holder, read_running
 from citewell.errors import CitewellError, InputError, LimitExceeded, Unavailable
 from citewell.settings import Settings
 
@@ -22,9 +23,16 @@ PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 class Client:
     """Sends requests; a problem becomes an error with the server's own sentence."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, key: SecretStr | None = None, workspace: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        if workspace:
+            headers["X-Workspace-ID"] = workspace
+        self._http = httpx.Client(
+            base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers
+        )
 
     def send(self, method: str, path: str, **request: Any) -> Any:
         """Send one request; return the reply's JSON, or its text.
@@ -113,6 +121,14 @@ def list_all(client: Client, path: str, field: str, query: dict[str, str]) -> li
             return found
 
 
+def _local_key(settings: Settings) -> SecretStr | None:
+    """Return what the server on this data folder knows its own command line by."""
+    try:
+        return read_running(settings).auth.local_key
+    except (OSError, ValueError):
+        return None  # it is just stopping, and says so itself
+
+
 @contextmanager
 def connect(settings: Settings, url: str | None, *, worker: bool = False) -> Generator[Client]:
     """Connect to the named server, else to the one that holds the data folder, else to an own one.
@@ -121,14 +137,16 @@ def connect(settings: Settings, url: str | None, *, worker: bool = False) -> Gen
     """
     holder = None if url else read_holder(settings.data)
     if url or (holder and holder.url):
-        client = Client(url or str(holder.url))  # pyright: ignore[reportOptionalMemberAccess]
+        key = settings.key if url else settings.key or _local_key(settings)
+        address = url or str(holder.url)  # pyright: ignore[reportOptionalMemberAccess]
+        client = Client(address, key, settings.workspace)
         try:
             yield client
         finally:
             client.close()
         return
     with open_stack(settings, worker=worker) as stack:
-        client = Client(stack.url)
+        client = Client(stack.url, stack.settings.auth.local_key, settings.workspace)
         try:
             yield client
         finally:

@@ -38,7 +38,7 @@ def demo(
         console.print("Starting PostgreSQL, Valkey, workers and the API …")
         with open_stack(settings, worker=True) as stack:
             console.print(f"  [dim]ready after {time.monotonic() - started:.1f} s[/dim]")
-            client = Client(stack.url)
+            client = Client(stack.url, stack.settings.auth.local_key)
             try:
                 _ingest(client, folder)
                 answered, refused = _ask_all(client, questions)

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from citewell import embedded
+from citewell.cli.keys import make_first_key
 from citewell.cli.options import DataOption, load_settings
-from citewell.cli.server import bind, make_server, require_loopback
+from citewell.cli.server import bind, make_server, require_keys
 from citewell.cli.show import console
 from citewell.cli.stack import migrate_database, open_backend, require_models
 from citewell.cli.supervisor import supervised_workers
 from citewell.domain import QUEUES
 from citewell.errors import InputError
-from citewell.settings import Settings, default_data_folder
+from citewell.settings import Settings, default_data_folder, key_required
 from citewell.telemetry import configure_logging
 
 HostOption = Annotated[
@@ -31,16 +32,17 @@ def up(data: DataOption = None, host: HostOption = None, port: PortOption = None
     """Start everything: PostgreSQL, Valkey, workers, and the API. Ctrl-C ends it all."""
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
-    require_loopback(settings.host)
+    require_keys(settings)
     embedded.require_free(settings)
     with bind(settings.host, settings.port) as listener:
         console.print("Starting PostgreSQL, Valkey, workers and the API …")
         with open_backend(settings) as ready:
             url = f"http://{_authority(settings.host, listener.getsockname()[1])}"
             embedded.announce(settings.data, url)
+            first_key = asyncio.run(make_first_key(ready))
             server = make_server(ready)
             with supervised_workers(ready, server):
-                _welcome(settings, url)
+                _welcome(ready, url, first_key)
                 server.run(sockets=[listener])
     console.print("Stopped. Your data stays in the data folder.")
 
@@ -49,7 +51,7 @@ def api(host: HostOption = None, port: PortOption = None, data: DataOption = Non
     """Serve the API only, on your own PostgreSQL and Valkey (CITEWELL_DATABASE_URL, _REDIS_URL)."""
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
-    require_loopback(settings.host)
+    require_keys(settings)
     require_models(settings)
     asyncio.run(migrate_database(settings))
     with bind(settings.host, settings.port) as listener:
@@ -99,7 +101,7 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _welcome(settings: Settings, url: str) -> None:
+def _welcome(settings: Settings, url: str, first_key: str | None) -> None:
     command = "citewell" if shutil.which("citewell") else sys.argv[0]
     option = "" if settings.data == default_data_folder() else f" --data {settings.data}"
     console.print(
@@ -116,3 +118,10 @@ Try next, in another terminal:
 Ctrl-C stops everything.
 """
     )
+    if key_required(settings):
+        console.print("Requests need an API key: `Authorization: Bearer KEY`.")
+    else:
+        console.print("Only this machine can reach it, so no key is needed; a key is honoured.")
+    if first_key is not None:
+        console.print("The first start made an owner's key. Keep it now; it is not shown again:")
+        typer.echo(first_key)

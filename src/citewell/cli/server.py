@@ -7,25 +7,29 @@ from types import FrameType
 
 import uvicorn
 
-from citewell.errors import AccessError, Conflict
-from citewell.settings import Settings
+from citewell.errors import AccessError, Conflict, InputError
+from citewell.settings import LOOPBACK, Settings, key_required
 
 API_STOP_SECONDS = 2
 OPEN_FILES = 16_384
 """Open files that the API may need: each file of an upload, and each connection, is one."""
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
-def require_loopback(host: str) -> None:
-    """Refuse to listen where others could reach it, while there is no authentication.
+def require_keys(settings: Settings) -> None:
+    """Refuse to listen where others can reach it without keys, or with keys that cannot be checked.
 
-    Raises:  AccessError – the address is not a loopback one.
+    Raises:  AccessError, InputError – the message names the setting.
     """
-    if host not in LOOPBACK:
+    if settings.auth.mode == "off" and settings.host not in LOOPBACK:
         raise AccessError(
-            f"Citewell does not listen on {host}: it has no authentication yet, and everyone who "
-            "reaches it could read your documents. Use 127.0.0.1, and a tunnel or a proxy that "
-            "authenticates."
+            f"Citewell does not listen on {settings.host} without authentication: everyone who "
+            "reaches it could read your documents. Remove CITEWELL_AUTH__MODE=off, or use "
+            "127.0.0.1."
+        )
+    if key_required(settings) and settings.database_url and settings.auth.pepper is None:
+        raise InputError(
+            "Keys are required, and CITEWELL_AUTH__PEPPER is not set. Set it to 32 random "
+            "characters or more, the same for every process."
         )
 
 

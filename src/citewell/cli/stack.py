@@ -1,11 +1,14 @@
 """All of Citewell in one command: embedded servers, schema, a supervised worker, the API."""
 
 import asyncio
+import secrets
 import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from citewell import embedded
 from citewell.cli.server import API_STOP_SECONDS, Server, bind, make_server
@@ -71,7 +74,7 @@ async def _prepare_database(settings: Settings, *, alone: bool) -> None:
 def open_stack(settings: Settings, *, worker: bool) -> Generator[Stack]:
     """Start a whole Citewell on a free port for the life of one command."""
     with ExitStack() as stack:
-        ready = stack.enter_context(open_backend(settings))
+        ready = with_local_key(stack.enter_context(open_backend(settings)))
         listener = bind("127.0.0.1", 0)
         server = make_server(ready)
         if worker:
@@ -89,6 +92,13 @@ def open_stack(settings: Settings, *, worker: bool) -> Generator[Stack]:
         finally:
             server.should_exit = True
             thread.join(timeout=API_STOP_SECONDS + 1)
+
+
+def with_local_key(settings: Settings) -> Settings:
+    """Return the settings with what this run's own requests prove themselves with."""
+    made = settings.auth.local_key or SecretStr(secrets.token_urlsafe(32))
+    auth = settings.auth.model_copy(update={"local_key": made})
+    return settings.model_copy(update={"auth": auth})
 
 
 def _wait_started(server: Server, thread: threading.Thread) -> None:

@@ -4,6 +4,15 @@ Offsets are Unicode code points in a version's canonical text; a span is ``[star
 Scores compare only within one call. Pages count from 1.
 """
 
+from citewell.domain.access import (
+    LOCAL_PRINCIPAL,
+    ROLES,
+    WORKSPACE_ROLES,
+    Principal,
+    Role,
+    Visitor,
+    covers,
+)
 from citewell.domain.answers import (
     Allowance,
     Answer,
@@ -23,8 +32,8 @@ from citewell.domain.answers import (
     Quote,
     Refusal,
     Rewriting,
-    Role,
     SkippedStage,
+    Speaker,
     Started,
     Usage,
 )
@@ -39,16 +48,19 @@ from citewell.domain.documents import (
 )
 from citewell.domain.ids import (
     DEFAULT_COLLECTION,
+    INSTALLATION,
     PUBLIC_WORKSPACE,
     QUEUES,
     AnswerId,
     ChunkId,
     CollectionId,
     DocumentId,
+    ExportId,
     JobId,
     JobKind,
     JobStatus,
     Json,
+    PrincipalId,
     SessionId,
     Task,
     VersionId,
@@ -63,8 +75,12 @@ from citewell.domain.retrieval import (
 
 __all__ = [
     "DEFAULT_COLLECTION",
+    "INSTALLATION",
+    "LOCAL_PRINCIPAL",
     "PUBLIC_WORKSPACE",
     "QUEUES",
+    "ROLES",
+    "WORKSPACE_ROLES",
     "Allowance",
     "Answer",
     "AnswerEvent",
@@ -84,6 +100,7 @@ __all__ = [
     "DraftSentence",
     "DroppedSentence",
     "EvidenceFound",
+    "ExportId",
     "Findings",
     "Finished",
     "Grade",
@@ -96,6 +113,8 @@ __all__ = [
     "ParseReport",
     "ParsedDocument",
     "ParsedPart",
+    "Principal",
+    "PrincipalId",
     "Quote",
     "Refusal",
     "Rewriting",
@@ -104,10 +123,13 @@ __all__ = [
     "Section",
     "SessionId",
     "SkippedStage",
+    "Speaker",
     "Started",
     "Task",
     "Usage",
     "VersionId",
+    "Visitor",
     "WebhookId",
     "WorkspaceId",
+    "covers",
 ]

@@ -7,14 +7,14 @@ from typing import Literal
 from citewell.domain.ids import AnswerId, ChunkId, DocumentId, Json, SessionId, VersionId
 from citewell.domain.retrieval import Candidate
 
-Role = Literal["system", "user", "assistant"]
+Speaker = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation, or of a prompt."""
 
-    role: Role
+    role: Speaker
     content: str
 
 

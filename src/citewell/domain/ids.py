@@ -12,7 +12,11 @@ JobId = NewType("JobId", UUID)
 AnswerId = NewType("AnswerId", UUID)
 WebhookId = NewType("WebhookId", UUID)
 SessionId = NewType("SessionId", UUID)
+PrincipalId = NewType("PrincipalId", UUID)
+ExportId = NewType("ExportId", UUID)
 
+INSTALLATION = WorkspaceId(UUID(int=0))
+"""Stands for the installation as a whole in its records; no workspace has this id."""
 PUBLIC_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 DEFAULT_COLLECTION = "default"
 

@@ -7,6 +7,15 @@ themselves (``postgres``, ``valkey``); ``servers`` says the order.
 """
 
 from citewell.embedded.lock import Holder, announce, read_holder
-from citewell.embedded.servers import attach, remove_data, require_free, start
+from citewell.embedded.servers import attach, read_running, remove_data, require_free, start
 
-__all__ = ["Holder", "announce", "attach", "read_holder", "remove_data", "require_free", "start"]
+__all__ = [
+    "Holder",
+    "announce",
+    "attach",
+    "read_holder",
+    "read_running",
+    "remove_data",
+    "require_free",
+    "start",
+]

@@ -1,4 +1,4 @@
-"""The servers' passwords: made once, kept in ``<data>/secrets.json``, mode 0600."""
+"""The servers' passwords and the keys' pepper: made once, in ``<data>/secrets.json``, mode 0600."""
 
 import json
 import os
@@ -10,16 +10,20 @@ from typing import Any, cast
 from citewell.embedded.places import write_private
 from citewell.errors import Unavailable
 
-_NAMES = ("postgres_superuser", "postgres", "valkey")
+_NAMES = ("postgres_superuser", "postgres", "valkey", "pepper")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Passwords:
-    """What the superuser, the login role and Valkey's clients prove themselves with."""
+    """What the superuser, the login role and Valkey's clients prove themselves with.
+
+    API keys are hashed with the ``pepper``.
+    """
 
     superuser: str
     postgres: str
     valkey: str
+    pepper: str
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import atexit
 import functools
 import json
 import os
+import secrets
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +52,7 @@ _POLL_SECONDS = 0.005
 _RESTARTS = 4
 _RESTART_PAUSE_SECONDS = 0.3
 _WATCH_SECONDS = 0.25
-_URLS = "servers.json"
+_RUNNING = "servers.json"
 
 
 def _is_given(url: SecretStr | None) -> bool:
@@ -137,7 +138,13 @@ def _describe(
         pool = settings.database_pool
         servers.append(postgres_server(places, binaries, passwords, pool=pool, crashed=crashed))
         urls["database_url"] = SecretStr(postgres_url(places, passwords.postgres))
-    return servers, settings.model_copy(update=urls)
+    auth = settings.auth.model_copy(
+        update={
+            "pepper": settings.auth.pepper or SecretStr(passwords.pepper),
+            "local_key": settings.auth.local_key or SecretStr(secrets.token_urlsafe(32)),
+        }
+    )
+    return servers, settings.model_copy(update={**urls, "auth": auth})
 
 
 def _stop(servers: Sequence[Server], watch: _Watch, owner: int) -> None:
@@ -172,7 +179,8 @@ def _running(servers: Sequence[Server]) -> Generator[None]:
 def start(settings: Settings) -> Generator[Settings]:
     """Yield settings whose URLs work, running our own PostgreSQL and Valkey where none is given.
 
-    After it no code knows the mode. With both URLs given nothing is started and nothing is locked.
+    They also have the pepper of API keys, and a key of this run for the command line. After it no
+    code knows the mode. With both URLs given nothing is started and nothing is locked.
 
     Shapes:  ``database_url`` = ``postgresql+psycopg://citewell:<password>@/citewell?host=<folder>
              &port=5432``; ``redis_url`` = ``unix://:<password>@<socket>?db=0`` for redis-py.
@@ -200,10 +208,10 @@ def start(settings: Settings) -> Generator[Settings]:
             raise _unfit() from error
         try:
             with _running(servers):
-                _publish_urls(data, pointed)
+                _publish(data, pointed)
                 yield pointed
         finally:
-            (data / _URLS).unlink(missing_ok=True)
+            (data / _RUNNING).unlink(missing_ok=True)
             leave(places)
 
 
@@ -218,12 +226,24 @@ def attach(settings: Settings) -> Generator[Settings]:
             yield pointed
         return
     try:
-        urls = json.loads((settings.data / _URLS).read_text(encoding="utf-8"))
+        yield read_running(settings)
     except (OSError, ValueError) as error:
         raise Unavailable(
             "The servers of this data folder are starting or stopping. Try again in a few seconds."
         ) from error
-    yield settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
+
+
+def read_running(settings: Settings) -> Settings:
+    """Return the settings of the process that holds the data folder: its URLs and secrets.
+
+    Raises:  OSError, ValueError – nobody wrote them down, or only a part.
+    """
+    written = json.loads((settings.data / _RUNNING).read_text(encoding="utf-8"))
+    urls = {name: SecretStr(url) for name, url in written["urls"].items()}
+    secret = {name: SecretStr(value) for name, value in written["auth"].items()}
+    return settings.model_copy(
+        update={**urls, "auth": settings.auth.model_copy(update=secret)},
+    )
 
 
 def require_free(settings: Settings) -> None:
@@ -237,11 +257,15 @@ def require_free(settings: Settings) -> None:
         raise held_by(holder)
 
 
-def _publish_urls(data: Path, pointed: Settings) -> None:
-    """Write down, for this user only, where the servers answer while they run."""
+def _publish(data: Path, pointed: Settings) -> None:
+    """Write down, for this user only, where the servers answer while they run, and the secrets."""
     urls = {"database_url": pointed.database_url, "redis_url": pointed.redis_url}
-    written = {name: url.get_secret_value() for name, url in urls.items() if url is not None}
-    write_private(data / _URLS, json.dumps(written))
+    auth = {"pepper": pointed.auth.pepper, "local_key": pointed.auth.local_key}
+    write_private(data / _RUNNING, json.dumps({"urls": _uncovered(urls), "auth": _uncovered(auth)}))
+
+
+def _uncovered(secret: Mapping[str, SecretStr | None]) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in secret.items() if value is not None}
 
 
 def _unfit() -> Unavailable:

@@ -77,8 +77,8 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO versions (workspace_id, id, document_id, number, sha256, size_bytes, media_type)
     SELECT :workspace, version_id, document_id, number, sha256, size_bytes, media_type FROM chosen
 ), audited AS (
-    INSERT INTO audit_log (workspace_id, action, target, actor, request_id, outcome)
-    SELECT :workspace, 'document.reindex', document_id::text, 'local', :request_id, 'done'
+    INSERT INTO audit_log (workspace_id, action, target, request_id, outcome)
+    SELECT :workspace, 'document.reindex', document_id::text, :request_id, 'done'
     FROM chosen
 )
 INSERT INTO jobs (workspace_id, id, kind, parent_id, part, document_id, version_id, request_id)

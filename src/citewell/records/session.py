@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 import structlog
 from sqlalchemy import make_url
@@ -10,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from citewell.domain import WorkspaceId
+from citewell.domain import Visitor, WorkspaceId
 from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.link import KEEPALIVE, Link, own_time
 from citewell.records.statements import text
@@ -20,9 +21,27 @@ log = structlog.get_logger(__name__)
 
 ENTER = text(
     "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true),"
+    " set_config('citewell.actor', :actor, true),"
+    " set_config('citewell.principal', :principal, true),"
     " set_config('statement_timeout', '60s', true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+
+_visitor: ContextVar[Visitor] = ContextVar("visitor", default=Visitor())  # noqa: B039 - it is frozen
+
+
+def enter_as(visitor: Visitor) -> None:
+    """Say who acts in the transactions that follow in this context; tasks begun in it inherit it.
+
+    Without it Citewell itself acts.
+    """
+    _visitor.set(visitor)
+
+
+def current_visitor() -> Visitor:
+    """Return who acts in the transactions of this context."""
+    return _visitor.get()
+
 
 Connection = AsyncConnection
 """An open transaction, as doors hand it on; they know nothing else of SQLAlchemy."""
@@ -122,7 +141,7 @@ class Database:
                     await connection.execution_options(isolation_level=isolation)
                 async with self._in_time(ENTER_SECONDS, connection):
                     await stack.enter_async_context(connection.begin())
-                    await connection.execute(ENTER, {"role": role, "workspace": workspace})
+                    await connection.execute(ENTER, _entry(role, workspace))
                 yield connection
 
     @asynccontextmanager
@@ -155,6 +174,16 @@ class Database:
             if connection is not None:
                 await connection.invalidate()
             raise Unavailable(AWAY_MESSAGE) from error
+
+
+def _entry(role: str, workspace: str) -> dict[str, str]:
+    visitor = _visitor.get()
+    return {
+        "role": role,
+        "workspace": workspace,
+        "actor": visitor.actor,
+        "principal": "" if visitor.principal_id is None else str(visitor.principal_id),
+    }
 
 
 @contextmanager

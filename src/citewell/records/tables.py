@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -83,6 +84,7 @@ workspaces = Table(
     Column("name", Text, nullable=False, unique=True),
     _created(),
     _json("policy"),
+    Column("archived_at", DateTime(timezone=True)),
 )
 
 collections = Table(
@@ -301,8 +303,8 @@ audit_log = Table(
     Column("request_id", Text),
     Column("outcome", Text, nullable=False),
     _created(),
+    Column("principal_id", Uuid),
     PrimaryKeyConstraint("workspace_id", "id"),
-    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
 )
 
 staged_texts = Table(
@@ -401,6 +403,55 @@ workers = Table(
     Column("concurrency", Integer, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("is_owner", Boolean, nullable=False, server_default=text("false")),
+    Column("groups", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("lookup", Text, unique=True),
+    Column("digest", LargeBinary),
+    Column("origin", Text, nullable=False),
+    Column("issuer", Text),
+    Column("subject", Text),
+    _created(),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("replaced_by", Uuid),
+    UniqueConstraint("issuer", "subject"),
+    Index("ix_principals_created", "created_at", "id"),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    _workspace(),
+    Column("principal_id", Uuid, nullable=False),
+    Column("role", Text, nullable=False),
+    _created(),
+    PrimaryKeyConstraint("workspace_id", "principal_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["principal_id"], ["principals.id"], ondelete="CASCADE"),
+    Index("ix_memberships_principal_id", "principal_id"),
+)
+
+browser_sessions = Table(
+    "browser_sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("principal_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("csrf_digest", LargeBinary, nullable=False),
+    _created(),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    ForeignKeyConstraint(["principal_id"], ["principals.id"], ondelete="CASCADE"),
+    Index("ix_browser_sessions_expires", "expires_at"),
 )
 
 sessions = Table(

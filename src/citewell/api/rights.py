@@ -1,0 +1,116 @@
+"""Which role each address needs: the whole table, so that an auditor reads it at a glance."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from citewell.domain import Role
+
+Place = Literal["open", "workspace", "any", "installation"]
+"""open: nobody is asked who they are. workspace: the role counts in the request's workspace. any:
+every valid credential will do. installation: only owners."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a request must have: a role, and, where it ``writes``, a workspace that is not archived.
+
+    ``asks`` marks questions, which have a limit of their own.
+    """
+
+    place: Place
+    role: Role = "viewer"
+    writes: bool = False
+    asks: bool = False
+
+
+OPEN = Right("open")
+ANY = Right("any")
+OWNER = Right("installation", "owner")
+READ = Right("workspace")
+ASK = Right("workspace", asks=True)
+TALK = Right("workspace", writes=True, asks=True)
+SPEAK = Right("workspace", writes=True)
+EDIT = Right("workspace", "editor", writes=True)
+LOOK_AFTER = Right("workspace", "admin")
+RULE = Right("workspace", "admin", writes=True)
+
+RIGHTS: dict[str, Right] = {
+    "GET /": OPEN,
+    "GET /docs": OPEN,
+    "GET /openapi.json": OPEN,
+    "GET /swagger/swagger-ui-bundle.js": OPEN,
+    "GET /swagger/swagger-ui.css": OPEN,
+    "GET /swagger/favicon-32x32.png": OPEN,
+    "GET /health": OPEN,
+    "GET /ready": OPEN,
+    "GET /metrics": OWNER,
+    "GET /me": ANY,
+    "POST /documents/upload": EDIT,
+    "POST /documents/known": EDIT,
+    "GET /documents": READ,
+    "GET /documents/{document_id}": READ,
+    "DELETE /documents/{document_id}": EDIT,
+    "GET /documents/{document_id}/text": READ,
+    "GET /documents/{document_id}/versions": READ,
+    "GET /documents/{document_id}/chunks": READ,
+    "POST /documents/{document_id}/reindex": EDIT,
+    "POST /ingest/": EDIT,
+    "GET /ingest/{job_id}": READ,
+    "POST /rag/pipeline": EDIT,
+    "GET /collections": READ,
+    "POST /collections": EDIT,
+    "DELETE /collections/{name}": RULE,
+    "POST /collections/{name}/reindex": EDIT,
+    "GET /jobs": READ,
+    "GET /jobs/{job_id}": READ,
+    "GET /jobs/{job_id}/events": READ,
+    "POST /jobs/{job_id}/cancel": EDIT,
+    "POST /jobs/{job_id}/retry": EDIT,
+    "GET /webhooks": LOOK_AFTER,
+    "POST /webhooks": RULE,
+    "DELETE /webhooks/{webhook_id}": RULE,
+    "GET /webhooks/{webhook_id}/deliveries": LOOK_AFTER,
+    "POST /webhooks/{webhook_id}/test": RULE,
+    "POST /tasks/calculate/add": OWNER,
+    "POST /tasks/calculate/divide": OWNER,
+    "POST /tasks/workflow/chain": OWNER,
+    "POST /tasks/workflow/parallel": OWNER,
+    "POST /tasks/process": OWNER,
+    "GET /tasks/status/{task_id}": OWNER,
+    "GET /tasks/info": OWNER,
+    "POST /search": ASK,
+    "POST /query": ASK,
+    "POST /query/stream": ASK,
+    "GET /answers/{answer_id}": READ,
+    "GET /answers/{answer_id}/events": READ,
+    "POST /answers/{answer_id}/replay": ASK,
+    "POST /answers/{answer_id}/verify": READ,
+    "POST /answers/{answer_id}/feedback": SPEAK,
+    "DELETE /answers/{answer_id}/feedback": SPEAK,
+    "GET /feedback": READ,
+    "GET /feedback/export": LOOK_AFTER,
+    "POST /rag/query": ASK,
+    "POST /rag/query/sync": ASK,
+    "GET /result/{task_id}": READ,
+    "POST /chat": TALK,
+    "POST /chat/stream": TALK,
+    "POST /session": SPEAK,
+    "POST /chat/sessions": SPEAK,
+    "GET /chat/sessions": READ,
+    "GET /chat/sessions/{session_id}": READ,
+    "PATCH /chat/sessions/{session_id}": SPEAK,
+    "DELETE /chat/sessions/{session_id}": SPEAK,
+    "GET /chat/sessions/{session_id}/history": READ,
+    "DELETE /session/{session_id}": SPEAK,
+    "GET /policy": READ,
+    "PUT /policy": RULE,
+    "GET /keys": LOOK_AFTER,
+    "POST /keys": RULE,
+    "GET /keys/{key_id}": LOOK_AFTER,
+    "DELETE /keys/{key_id}": LOOK_AFTER,
+    "POST /keys/{key_id}/rotate": LOOK_AFTER,
+    "GET /v1/models": READ,
+    "GET /v1/models/{model_id}": READ,
+    "POST /v1/chat/completions": ASK,
+    "POST /v1/embeddings": ASK,
+}

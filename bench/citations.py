@@ -28,6 +28,13 @@ from citewell.settings import Settings
 
 SEED = 20_240
 EVIDENCE = 6
+WRONG_PLACES = {
+    "cites another chunk",
+    "span outside",
+    "from another document",
+    "from the passage beside",
+}
+"""Kinds whose text is in the evidence: only the place that they name is wrong."""
 PASSAGES = 150
 """Passages drawn from each half of each corpus."""
 
@@ -92,11 +99,16 @@ def _quotes(kind: str, evidence: Sequence[Candidate], random: Random) -> Iterato
         yield Quote(index, cited.start, cited.end)
 
 
-async def check(case: Case, embedder: Embedder) -> tuple[AnswerSentence, float]:
-    """Check one case anew; return the sentence and how many milliseconds it took."""
+async def check(
+    case: Case, embedder: Embedder, *, unnamed: bool = False
+) -> tuple[AnswerSentence, float]:
+    """Check one case anew; return the sentence and how many milliseconds it took.
+
+    An ``unnamed`` one names no source, as small models write.
+    """
     citer = Citer(case.evidence, embedder)
     started = time.process_time()
-    sentence = await citer.cite(DraftSentence(case.text, case.quotes))
+    sentence = await citer.cite(DraftSentence(case.text, () if unnamed else case.quotes))
     return sentence, (time.process_time() - started) * 1000
 
 
@@ -166,10 +178,12 @@ async def run(arguments: argparse.Namespace) -> None:
     if {each.corpus for each in passages} == {"examples"}:
         print(f"There is no shared data at {arguments.shared}: only the examples are measured.")
     cases = build_cases(passages, arguments.most)
+    if arguments.unnamed:
+        cases = [case for case in cases if case.kind not in WRONG_PLACES]
     results: list[tuple[Case, AnswerSentence]] = []
     times: list[float] = []
     for case in cases:
-        sentence, milliseconds = await check(case, embedder)
+        sentence, milliseconds = await check(case, embedder, unnamed=arguments.unnamed)
         results.append((case, sentence))
         times.append(milliseconds)
         if arguments.wrong and not right(case, sentence) and case.half == arguments.half:
@@ -203,6 +217,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--most", type=int, default=40, help="cases of a kind, corpus and half")
     parser.add_argument("--wrong", action="store_true", help="print what was judged wrongly")
+    parser.add_argument("--unnamed", action="store_true", help="sentences that name no source")
     parser.add_argument("--half", type=int, default=0, help="the half that --wrong prints")
     asyncio.run(run(parser.parse_args()))
 

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -112,9 +113,16 @@ async def template(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def clone(servers: Servers, template: str) -> Callable[[], Any]:
+def clone(servers: Servers, template: str) -> Iterator[Callable[[], Any]]:
     """Make a context that yields the URL of a fresh migrated database."""
     numbers = count(1)
+    # Nobody waits for a DROP: now and then it waits a minute for PostgreSQL's other processes. What
+    # is left at the end goes with the server's folder.
+    dropping = ThreadPoolExecutor(1, "drop")
+
+    def drop(name: str) -> None:
+        with suppress(psycopg.Error):  # its vacuum may still run, or the server is stopping
+            servers.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
     def cloned() -> Iterator[str]:
@@ -123,15 +131,10 @@ def clone(servers: Servers, template: str) -> Callable[[], Any]:
         try:
             yield servers.database_url(name)
         finally:
-            # WITH (FORCE) may not end an autovacuum worker; a plain DROP does, if it ends soon.
-            # What is left then goes with the server's folder.
-            try:
-                servers.execute(f"DROP DATABASE {name}")
-            except psycopg.errors.ObjectInUse:
-                with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
-                    servers.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            dropping.submit(drop, name)
 
-    return cloned
+    yield cloned
+    dropping.shutdown(wait=False, cancel_futures=True)
 
 
 @pytest.fixture

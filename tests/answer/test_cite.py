@@ -131,6 +131,22 @@ async def test_places_outside_of_the_evidence(quotes: Iterable[Quote], problem: 
     assert (await cite(citer, "Huygens", quote("Huygens"))).citations
 
 
+async def test_a_sentence_that_names_no_source_is_given_the_one_that_holds_its_words() -> None:
+    citer = citing(source(1), source(2, text="Harrison built the marine timekeeper H4 in 1759."))
+    found = await cite(citer, "In 1759 Harrison built the marine timekeeper H4.")
+    (citation,) = found.citations
+    assert citation.quote == "Harrison built the marine timekeeper H4 in 1759."
+    assert found.text == "In 1759 Harrison built the marine timekeeper H4. [1]"
+    for wrong in (
+        "In 1761 Harrison built the marine timekeeper H4.",
+        "In 1759 Huygens built the marine timekeeper H4.",
+        "In 1759 Harrison did not build the marine timekeeper H4.",
+        "Harrison worked for years on a watch for ships.",
+        "Harrison built it.",
+    ):
+        assert await cite(citer, wrong) == AnswerSentence(wrong, (), ("no_source",))
+
+
 @pytest.mark.parametrize(
     "text",
     ["Huygens built a watch.", "Huygens built a clock", "huygens built a clock.", "",

@@ -1,14 +1,16 @@
 """Check each sentence against the evidence before a reader sees it, and mark its sources.
 
 A sentence that is its quotes and nothing else passes when they are exactly where it says. One in a
-model's own words is judged by the chunks that it names, and cites the sentences that bear it.
+model's own words is judged by the chunks that it names, and cites the sentences that bear it. One
+that names no chunk is shown only when the words of a single one bear it.
 """
 
+import re
 from collections.abc import Sequence
 
 import structlog
 
-from citewell.answer.cite.judge import judge
+from citewell.answer.cite.judge import Verdict, judge
 from citewell.answer.cite.meaning import Meaning
 from citewell.answer.cite.narrow import narrow
 from citewell.answer.cite.policy import CHECK_FAILED
@@ -17,6 +19,10 @@ from citewell.domain import AnswerSentence, Candidate, ChunkId, Citation, DraftS
 from citewell.ports import Embedder
 
 _log = structlog.get_logger(__name__)
+
+WORD = re.compile(r"[^\W\d_]{4,}")
+LEAST_WORDS = 4
+"""Words of four letters or more, without which a sentence that names no source is anybody's."""
 
 
 class Citer:
@@ -35,15 +41,16 @@ class Citer:
 
     async def cite(self, draft: DraftSentence) -> AnswerSentence:
         """Return the sentence with its citations, or without them and with what is wrong."""
-        problem = self._misplaced(draft.quotes)
-        if problem:
-            return AnswerSentence(draft.text, (), (problem,))
-        if _is_made_of(draft.text, [self._quoted(quote) for quote in draft.quotes]):
-            return self._with_markers(draft.text, draft.quotes)
-        if not all(self._is_whole(quote) for quote in draft.quotes):
-            return AnswerSentence(draft.text, (), ("altered_quote",))
+        if draft.quotes:
+            problem = self._misplaced(draft.quotes)
+            if problem:
+                return AnswerSentence(draft.text, (), (problem,))
+            if _is_made_of(draft.text, [self._quoted(quote) for quote in draft.quotes]):
+                return self._with_markers(draft.text, draft.quotes)
+            if not all(self._is_whole(quote) for quote in draft.quotes):
+                return AnswerSentence(draft.text, (), ("altered_quote",))
         try:
-            return await self._check(draft)
+            return await (self._check(draft) if draft.quotes else self._find_source(draft))
         except Exception:  # noqa: BLE001 - a door: see below
             # Whatever is wrong with the checker, an unchecked sentence must not reach a reader,
             # and the other sentences of the answer may still be sound.
@@ -58,12 +65,23 @@ class Citer:
         verdict = await judge(draft.text, cited, others, self._meaning)
         if verdict.problems:
             return AnswerSentence(draft.text, (), verdict.problems)
-        quotes = [
+        return self._with_markers(draft.text, self._bearing(indexes, verdict))
+
+    async def _find_source(self, draft: DraftSentence) -> AnswerSentence:
+        """Cite the best chunk that holds nearly all the words of a sentence which names none."""
+        few = len(WORD.findall(draft.text)) < LEAST_WORDS
+        for index in range(0 if few else len(self._evidence)):
+            verdict = await judge(draft.text, [self._source(index)], [], None)
+            if not verdict.problems:
+                return self._with_markers(draft.text, self._bearing([index], verdict))
+        return AnswerSentence(draft.text, (), ("no_source",))
+
+    def _bearing(self, indexes: Sequence[int], verdict: Verdict) -> list[Quote]:
+        return [
             Quote(index, start, end)
-            for index, source in zip(indexes, cited, strict=True)
-            for start, end in narrow(source, verdict.support)
+            for index in indexes
+            for start, end in narrow(self._source(index), verdict.support)
         ]
-        return self._with_markers(draft.text, quotes)
 
     def _source(self, index: int) -> Source:
         if index not in self._sources:
@@ -72,7 +90,7 @@ class Citer:
 
     def _misplaced(self, quotes: Sequence[Quote]) -> str | None:
         """Return what is wrong with the places that a sentence names."""
-        if not quotes or not all(0 <= quote.index < len(self._evidence) for quote in quotes):
+        if not all(0 <= quote.index < len(self._evidence) for quote in quotes):
             return "no_source"
         for quote in quotes:
             source = self._evidence[quote.index]

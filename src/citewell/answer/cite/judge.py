@@ -44,9 +44,11 @@ class Verdict:
 
 
 async def judge(
-    text: str, cited: Sequence[Source], others: Sequence[Source], meaning: Meaning
+    text: str, cited: Sequence[Source], others: Sequence[Source], meaning: Meaning | None
 ) -> Verdict:
     """Check a sentence against its sources; ``others`` are the chunks that it does not cite.
+
+    Without ``meaning`` the words alone decide: what they leave open is not borne out.
 
     Cost:    0.3 to 2 ms of words; an embedding only where the words leave it open.
     Raises:  ProviderError – the embedder failed.
@@ -66,6 +68,8 @@ async def judge(
     if not claim.stems or not support.borne or support.coverage < LEAST_COVERAGE:
         problems.append(WEAK)
     elif support.coverage < SURE_COVERAGE:
+        if meaning is None:
+            return Verdict((*dict.fromkeys(problems), WEAK), support)
         closeness = await meaning.closeness(text, [each.text for each in support.readings])
         strength = COVERAGE * support.coverage + CLOSENESS * closeness
         better = coverage_elsewhere(claim, others) - support.coverage

@@ -31,10 +31,11 @@ from citewell.api import (
     webhooks,
 )
 from citewell.api.answer_stream import LiveAnswers
-from citewell.api.gate import AccessGate, Gate, require_rights
+from citewell.api.gate import AccessGate, Gate
 from citewell.api.keys import add_fleet_keys
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
+from citewell.api.rights_described import describe_rights
 from citewell.settings import Settings, key_required
 from citewell.wiring import open_services
 
@@ -124,7 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(resource.router)
     add_handlers(app)
-    require_rights(app.openapi()["paths"])
+    describe_rights(app.openapi())
     upload = settings.upload
     app.add_middleware(
         BodyLimit,

@@ -233,18 +233,6 @@ class AccessGate:
         return await gate.admit(Headers(scope=scope), client and client[0], right)
 
 
-def require_rights(addresses: Mapping[str, Mapping[str, object]]) -> None:
-    """Refuse to serve an address that the table of rights does not name.
-
-    Raises:  InputError – the message names it.
-    """
-    served = {
-        f"{method.upper()} {path}" for path, methods in addresses.items() for method in methods
-    }
-    if missing := sorted(served - RIGHTS.keys()):
-        raise InputError(f"api/rights.py does not say who may call {missing[0]}. Add it there.")
-
-
 def _credentials(headers: Headers) -> list[str]:
     """Return every credential of a request; two different ones are none."""
     given = headers.getlist("x-api-key")

@@ -1,0 +1,110 @@
+"""The table tests/authz.csv against the application: every address, role, workspace and carrier.
+
+The table says what each kind of caller gets: ``in`` (the request reaches its handler, whatever that
+says), or the refusal's status. ``foreign`` is an admin of another workspace that names this one;
+``archived`` an admin in an archived workspace; ``nobody`` sends no key.
+"""
+
+import csv
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from api.keyring import make_key, make_workspace, open_guarded
+from api.stage import Api
+from citewell.api.gate import NO_WORKSPACE
+from citewell.ingest.pipeline import IngestPipeline
+from citewell.settings import Settings
+
+TABLE = Path(__file__).parents[1] / "authz.csv"
+CALLERS = ["nobody", "viewer", "editor", "admin", "owner", "foreign", "archived"]
+CARRIERS = ["bearer", "x-api-key"]
+
+
+def read_table() -> list[dict[str, str]]:
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+async def guarded(
+    clone: Callable[[], Any],
+    make_settings: Callable[..., Settings],
+    ingest: IngestPipeline,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Api]:
+    with clone() as url:
+        settings = make_settings(url, tmp_path_factory.mktemp("data"))
+        async with open_guarded(settings, ingest) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="module")
+async def callers(guarded: Api) -> dict[str, tuple[str | None, UUID]]:
+    """Each kind of caller: its key, and the workspace that its requests name."""
+    own, other = await make_workspace(guarded), await make_workspace(guarded)
+    archived = await make_workspace(guarded)
+    made: dict[str, tuple[str | None, UUID]] = {"nobody": (None, own)}
+    for role in ("viewer", "editor", "admin"):
+        made[role] = await make_key(guarded, role, own), own
+    made["owner"] = await make_key(guarded, "owner"), own
+    made["foreign"] = await make_key(guarded, "admin", other), own
+    made["archived"] = await make_key(guarded, "admin", archived), archived
+    async with guarded.services.database.system_transaction() as connection:
+        await connection.execute(
+            text("UPDATE workspaces SET archived_at = now() WHERE id = :w"), {"w": archived}
+        )
+    return made
+
+
+def test_the_table_has_every_address_of_the_application(guarded: Api) -> None:
+    served = {
+        f"{method.upper()} {path}"
+        for path, methods in guarded.app.openapi()["paths"].items()
+        for method in methods
+    }
+    listed = [row["route"] for row in read_table()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == served
+
+
+@pytest.mark.parametrize("row", read_table(), ids=lambda row: row["route"])
+async def test_each_caller_gets_what_the_table_says(
+    guarded: Api, callers: dict[str, tuple[str | None, UUID]], row: dict[str, str]
+) -> None:
+    method, path = row["route"].split(" ", 1)
+    for caller in CALLERS:
+        key, workspace = callers[caller]
+        for carrier in CARRIERS if key else CARRIERS[:1]:
+            headers = {"X-Workspace-ID": str(workspace)}
+            if key:
+                headers |= (
+                    {"Authorization": f"Bearer {key}"}
+                    if carrier == "bearer"
+                    else {"X-API-Key": key}
+                )
+            ids = Ids(workspace_id=str(workspace))
+            reply = await guarded.client.request(method, path.format_map(ids), headers=headers)
+            assert outcome(reply) == row[caller], (caller, carrier, reply.text)
+
+
+class Ids(dict[str, str]):
+    """Stands for every id in a path: unknown ones, but for the workspace's."""
+
+    def __missing__(self, key: str) -> str:
+        return str(uuid4())
+
+
+def outcome(reply: Any) -> str:
+    """Say whether a request reached its handler, or what it was refused with before."""
+    if reply.status_code not in {401, 403, 404, 409}:
+        return "in"
+    problem = reply.json()
+    problem = problem.get("error", problem)  # the addresses of OpenAI's form have it inside
+    said = problem.get("detail") or problem["message"]
+    refused = problem["code"] in {"unauthenticated", "forbidden", "workspace_archived"}
+    return str(reply.status_code) if refused or said == NO_WORKSPACE else "in"

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 API = ROOT / "docs" / "api.md"
 CLI = ROOT / "docs" / "cli.md"
+SECURED = ROOT / "docs" / "security.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
@@ -170,11 +171,22 @@ def test_every_route_named_anywhere_exists() -> None:
 
 
 def test_the_command_line_document_has_exactly_the_commands() -> None:
-    listed = re.findall(
-        r"^\| `citewell ([a-z-]+)[^`]*` \|", CLI.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    commands = [command.name for command in command_line.registered_commands]
-    assert sorted(listed) == sorted(name for name in commands if name is not None)
+    groups = {
+        str(group.name or group.typer_instance.info.name): group.typer_instance  # type: ignore[union-attr]
+        for group in command_line.registered_groups
+    }
+    listed = [
+        f"{verb} {noun}" if verb in groups else verb
+        for verb, noun in re.findall(
+            r"^\| `citewell ([a-z-]+) ?([a-z-]*)[^`]*` \|",
+            CLI.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    ]
+    commands = [str(command.name) for command in command_line.registered_commands]
+    for name, group in groups.items():
+        commands += [f"{name} {command.name}" for command in group.registered_commands]
+    assert sorted(listed) == sorted(commands)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
@@ -195,6 +207,15 @@ def test_tests_that_the_documents_name_are_there() -> None:
     for path in DOCUMENTS:
         for named in re.findall(r"`(tests/[\w/]+\.py)`", path.read_text(encoding="utf-8")):
             assert (ROOT / named).is_file(), f"{name_of(path)}: {named}"
+
+
+def test_each_promise_of_security_names_a_test_that_is_there() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (.+) \|$", SECURED.read_text(encoding="utf-8"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", row)]
+    assert len(named) > 5
+    for file, function in named:
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert f"def {function}" in source, f"{file}::{function}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
 
 pytest.register_assert_rewrite("contracts", "records.rows", "api.stage", "e2e.processes")
 
+from canaries import hide, take_seen, watch_log  # noqa: E402 - it loads structlog only
 from citewell import embedded  # noqa: E402 - its settings must not see this shell's
 from citewell.adapters.local_blobs import LocalBlobStore  # noqa: E402
 from citewell.adapters.minilm import MiniLMEmbedder  # noqa: E402
@@ -83,8 +85,9 @@ def _network_is_off() -> Iterator[None]:
 def _short_logs() -> None:
     """Show a warning or a bug as a plain traceback, beside the test that it belongs to."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         processors=[
+            watch_log,
             structlog.stdlib.add_log_level,
             structlog.dev.ConsoleRenderer(
                 colors=False, exception_formatter=structlog.dev.plain_traceback
@@ -93,12 +96,22 @@ def _short_logs() -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _secrets_are_not_shown() -> Iterator[None]:
+    """Fail the test in which a log line or a reply held a secret."""
+    yield
+    assert take_seen() == []
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL and Valkey, once for the whole run."""
     with new_folder() as folder:
         with embedded.start(Settings(data=folder / "data")) as settings:
-            yield Servers(settings)
+            opened = Servers(settings)
+            hide(str(opened.url.password))
+            hide(str(urlsplit(opened.redis_url()).password))
+            yield opened
         embedded.remove_data(folder / "data")
 
 

@@ -9,12 +9,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.stage import Api, open_api
+from canaries import hide
 from citewell.domain import WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import AuthSettings, Settings
 
-PEPPER = SecretStr("a pepper for the tests, 32 characters or more")
-LOCAL_KEY = "what the command line would send"
+PEPPER = SecretStr(hide("a pepper for the tests, 32 characters or more"))
+LOCAL_KEY = hide("what the command line would send")
 REQUIRED = AuthSettings(
     mode="required", pepper=PEPPER, local_key=SecretStr(LOCAL_KEY), cache_seconds=0
 )
@@ -42,7 +43,7 @@ async def make_key(api: Api, role: str, *workspaces: UUID, **more: Any) -> str:
     body = {"name": f"a {role}", "role": role, "workspaces": [str(w) for w in workspaces] or None}
     reply = await api.client.post("/keys", json=body | more, headers=OWNER)
     assert reply.status_code == 201, reply.text
-    return reply.json()["key"]
+    return hide(reply.json()["key"])
 
 
 async def make_workspace(api: Api, name: str | None = None) -> WorkspaceId:

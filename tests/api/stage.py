@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from canaries import watch_reply
 from citewell.api.app import create_app
 from citewell.domain import JobId, WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
@@ -95,7 +96,9 @@ async def open_api(settings: Settings, ingest: IngestPipeline) -> AsyncIterator[
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000"
+            transport=httpx.ASGITransport(app),
+            base_url="http://127.0.0.1:8000",
+            event_hooks={"response": [watch_reply]},
         ) as client,
     ):
         yield Api(app, client, app.state.services, ingest)

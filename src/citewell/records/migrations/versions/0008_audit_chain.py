@@ -166,12 +166,12 @@ END $$;
 
 EARLIER_ANSWERS = """
 SET LOCAL ROLE citewell_system;
-INSERT INTO chat_logs (workspace_id, answer_id, created_at, actor, principal_id, channel, session_id,
-    mode, model, status, refused, reason, citation_count, input_tokens, output_tokens, cost_usd,
-    timings_ms, redaction)
+INSERT INTO chat_logs (workspace_id, answer_id, created_at, actor, principal_id, channel,
+    session_id, mode, model, status, refused, reason, citation_count, input_tokens, output_tokens,
+    cost_usd, timings_ms, redaction)
 SELECT workspace_id, id, created_at, 'unknown', NULL, 'api', session_id,
-    coalesce(result ->> 'mode', 'unknown'), coalesce(result ->> 'model', 'unknown'), status, refused,
-    result ->> 'reason',
+    coalesce(result ->> 'mode', 'unknown'), coalesce(result ->> 'model', 'unknown'), status,
+    refused, result ->> 'reason',
     CASE jsonb_typeof(result -> 'citations') WHEN 'array'
         THEN jsonb_array_length(result -> 'citations') ELSE 0 END,
     coalesce((result #>> '{usage,input_tokens}')::integer, 0),

@@ -24,9 +24,7 @@ async def add(database: Database, *targets: str, workspace_id: WorkspaceId = A) 
         await add_audits(connection, workspace_id, "test.add", targets, "a-request")
 
 
-async def chain_of(
-    database: Database, workspace_id: WorkspaceId = A, *anchors: Anchor
-) -> Chain:
+async def chain_of(database: Database, workspace_id: WorkspaceId = A, *anchors: Anchor) -> Chain:
     (chain,) = await verify_chains(database, workspace_id, anchors)
     return chain
 
@@ -69,8 +67,10 @@ async def test_links_can_be_made_again_by_anyone(database: Database) -> None:
     assert len(found) == 4
     link = bytes(32)
     for workspace, number, *words, at, stored in found:
-        micros = round(at.timestamp()) * 1_000_000 if at.microsecond == 0 else (
-            int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond
+        micros = (
+            round(at.timestamp()) * 1_000_000
+            if at.microsecond == 0
+            else (int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond)
         )
         plain = [word if word is None else str(word) for word in words]
         written = json.dumps([str(workspace), number, *plain, micros], ensure_ascii=False)

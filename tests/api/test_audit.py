@@ -1,4 +1,4 @@
-"""The audit log at the door: one row for each change, one for each denial, and nothing of content."""
+"""The audit log at the door: one row for each change and each denial, nothing of content."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,11 +35,9 @@ async def guarded(
         folder = tmp_path_factory.mktemp("data")
         inbox = tmp_path_factory.mktemp("inbox")
         (inbox / "inbox.md").write_text(f"# {CANARY}\n\nA text of the inbox.\n")
-        settings = make_settings(
-            url, folder, egress=EgressSettings(enabled=True, allow_private=True)
-        )
-        upload = settings.upload.model_copy(update={"inbox": inbox})
-        async with open_guarded(settings.model_copy(update={"upload": upload}), ingest) as opened:
+        egress = EgressSettings(enabled=True, allow_private=True)
+        settings = make_settings(url, folder, egress=egress, inbox=inbox)
+        async with open_guarded(settings, ingest) as opened:
             yield opened
 
 

@@ -58,60 +58,74 @@ async def everything(api: Api, *tables: str) -> str:
     return "\n".join(rows)
 
 
-async def test_every_way_to_ask_is_logged_with_who_asked(guarded: Api) -> None:
-    await guarded.add("clocks.md", TEXT)
-    key = await make_key(guarded, "viewer")
-    asker = bearer(key)
-    post = guarded.client.post
+async def ask_every_way(api: Api, asker: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Ask by each interface; return the replies that are answers, by how they were asked."""
+    await api.add("clocks.md", TEXT)
+    post = api.client.post
     body = {"question": QUESTION}
-    first = (await post("/query", json=body, headers=asker)).json()
-    assert not first["refused"], first
-    refused = (await post("/query", json={"question": "Who won the cup?"}, headers=asker)).json()
-    assert refused["refused"]
-    chat = (await post("/chat", json={"message": QUESTION}, headers=asker)).json()
+    first = await post("/query", json=body, headers=asker)
+    refused = await post("/query", json={"question": "Who won the cup?"}, headers=asker)
+    chat = await post("/chat", json={"message": QUESTION}, headers=asker)
     streamed = await post("/query/stream", json=body, headers=asker)
-    told = read_events(streamed.text)[-1][1]["answer_id"]
     spoken = {"model": "citewell", "messages": [{"role": "user", "content": QUESTION}]}
     assert (await post("/v1/chat/completions", json=spoken, headers=asker)).is_success
-    task = (await post("/rag/query", json=body, headers=asker)).json()["task_id"]
-    await guarded.work()
+    task = await post("/rag/query", json=body, headers=asker)
+    await api.work()
+    return {
+        "query": first.json(),
+        "refused": refused.json(),
+        "chat": chat.json(),
+        "stream": read_events(streamed.text)[-1][1],
+        "worker": {"answer_id": task.json()["task_id"]},
+    }
 
+
+async def test_every_way_to_ask_is_logged_with_who_asked(guarded: Api) -> None:
+    key = await make_key(guarded, "viewer")
+    replies = await ask_every_way(guarded, bearer(key))
     found = await logs(guarded)
     assert len(found) == 6
     assert {each["actor"] for each in found} == {f"key:{key[:15]}"}
-    me = (await guarded.client.get("/keys")).json()["keys"]
-    assert {each["principal_id"] for each in found} == {
-        next(each["id"] for each in me if each["hint"] == key[:15])
-    }
+    keys = (await guarded.client.get("/keys")).json()["keys"]
+    (own,) = [each["id"] for each in keys if each["hint"] == key[:15]]
+    assert {each["principal_id"] for each in found} == {own}
     by_id = {each["answer_id"]: each for each in found}
-    assert by_id.keys() >= {first["answer_id"], refused["answer_id"], chat["answer_id"], told, task}
+    assert by_id.keys() >= {each["answer_id"] for each in replies.values()}
     assert [each["channel"] for each in found] == ["api", "openai", "api", "api", "api", "api"]
-    one = by_id[first["answer_id"]]
+    first, one = replies["query"], by_id[replies["query"]["answer_id"]]
+    assert not first["refused"]
     assert one["question"] == QUESTION
     assert one["content"] == "kept"
     assert one["citation_count"] == len(first["citations"]) > 0
     assert one["timings_ms"] == first["timings_ms"]
     assert (one["mode"], one["model"]) == (first["mode"], first["model"])
     assert one["request_id"]
+    refused, chat = replies["refused"], replies["chat"]
     assert by_id[refused["answer_id"]]["reason"] == refused["reason"]
     assert by_id[chat["answer_id"]]["session_id"] == chat["session_id"]
+
+
+async def test_the_log_is_filtered_paged_and_exported(guarded: Api) -> None:
+    key = await make_key(guarded, "viewer")
+    replies = await ask_every_way(guarded, bearer(key))
+    found = await logs(guarded)
+    first, refused, chat = (replies[name] for name in ("query", "refused", "chat"))
+    everyone = {each["answer_id"] for each in found}
 
     async def ids(**query: Any) -> set[str]:
         return {each["answer_id"] for each in await logs(guarded, **query)}
 
-    everyone = set(by_id)
     assert await ids(refused="true") == {refused["answer_id"]} == await ids(q="won the CUP")
     assert await ids(reason=refused["reason"]) == {refused["answer_id"]}
     assert await ids(session_id=chat["session_id"]) == {chat["answer_id"]}
     assert await ids(status="complete") == await ids(mode=first["mode"]) == everyone
     assert await ids(model=first["model"], actor=f"key:{key[:15]}") == everyone
     assert await ids(channel="openai") == everyone - await ids(channel="api")
-    assert (
-        await ids(actor="local") == await ids(status="incomplete") == await ids(q="100%") == set()
-    )
-    assert await ids(q="_") == set(), "a wildcard is a letter here"
-    assert await ids(**{"from": one["created_at"]}) == everyone
-    assert await ids(to=one["created_at"]) == set()
+    nothing = [{"actor": "local"}, {"status": "incomplete"}, {"q": "100%"}, {"q": "_"}]
+    assert [await ids(**query) for query in nothing] == [set()] * 4
+    oldest = found[-1]["created_at"]
+    assert await ids(**{"from": oldest}) == everyone
+    assert await ids(to=oldest) == set()
     page = (await guarded.client.get("/chat-logs", params={"limit": 4})).json()
     rest = await logs(guarded, cursor=page["next_cursor"])
     assert page["chat_logs"] + rest == found
@@ -121,12 +135,17 @@ async def test_every_way_to_ask_is_logged_with_who_asked(guarded: Api) -> None:
     assert [str(each.entry.answer_id) for each in exported] == [e["answer_id"] for e in found[::-1]]
     assert all(each.answer is not None for each in exported)
 
-    detail = (await guarded.client.get(f"/chat-logs/{first['answer_id']}")).json()
-    assert (
-        detail.pop("answer") == (await guarded.client.get(f"/answers/{first['answer_id']}")).json()
-    )
-    assert detail == one
-    for address in ("/chat-logs", f"/chat-logs/{first['answer_id']}"):
+
+async def test_one_entry_has_its_answer_and_is_for_admins(guarded: Api) -> None:
+    asker = bearer(await make_key(guarded, "viewer"))
+    await guarded.add("clocks.md", TEXT)
+    answer = await guarded.ask(QUESTION)
+    (entry,) = await logs(guarded)
+    detail = (await guarded.client.get(f"/chat-logs/{answer['answer_id']}")).json()
+    stored = await guarded.client.get(f"/answers/{answer['answer_id']}")
+    assert detail.pop("answer") == stored.json()
+    assert detail == entry
+    for address in ("/chat-logs", f"/chat-logs/{answer['answer_id']}"):
         require_problem(await guarded.client.get(address, headers=asker), 403)
     require_problem(await guarded.client.get(f"/chat-logs/{uuid4()}"), 404)
 

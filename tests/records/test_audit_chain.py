@@ -59,7 +59,8 @@ async def test_links_can_be_made_again_by_anyone(database: Database) -> None:
         rows = await connection.execute(
             text(
                 "SELECT workspace_id, id, action, target, actor, principal_id, request_id, "
-                "outcome, created_at, c.hash FROM audit_log a JOIN audit_chain c USING (workspace_id) "
+                "outcome, created_at, c.hash FROM audit_log a "
+                "JOIN audit_chain c USING (workspace_id) "
                 "WHERE c.audit_id = a.id ORDER BY c.position"
             )
         )

@@ -146,7 +146,7 @@ async def _verify(
     connection: AsyncConnection, workspace_id: WorkspaceId, anchors: Sequence[Anchor]
 ) -> Chain:
     """Check one chain: its links, rows outside of it, its head, and the anchors."""
-    wanted = {anchor.position: anchor for anchor in anchors}
+    wanted = {(anchor.position, anchor.hash) for anchor in anchors}
     broken: list[Broken] = []
     position, link = 0, bytes(32)
     while rows := await _read_links(connection, workspace_id, position, link):
@@ -158,14 +158,13 @@ async def _verify(
             elif row.position == position + 1 and row.expected != row.hash:
                 broken.append(Broken("changed", row.position, row.audit_id))
             position, link = row.position, bytes(row.hash)
-            if position in wanted and wanted[position].hash == link.hex():
-                del wanted[position]
+            wanted.discard((position, link.hex()))
     unchained = await connection.scalars(
         text(UNCHAINED), {"workspace": workspace_id, "most": MOST_SHOWN}
     )
     broken += [Broken("inserted", None, each) for each in unchained]
     broken += await _check_head(connection, workspace_id, position, link)
-    broken += [Broken("rewritten", each, None) for each in sorted(wanted)]
+    broken += [Broken("rewritten", each, None) for each, _ in sorted(wanted)]
     return Chain(workspace_id, position, link.hex(), tuple(broken[:MOST_SHOWN]))
 
 

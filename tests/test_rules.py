@@ -27,6 +27,9 @@ SYSTEM_ONLY = {"principals", "memberships", "browser_sessions"}
 WITHOUT_WORKSPACE = {"workspaces", "workers"} | SYSTEM_ONLY
 TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)
 
+OUTLIVING = {"audit_log", "audit_chain", "audit_heads"}
+"""They stay when their workspace is gone."""
+
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
 BROAD_EXCEPT = {"worker/group.py", "worker/holder.py", "worker/process.py", "worker/runs.py",
@@ -52,7 +55,7 @@ def test_every_key_holds_the_workspace(name: str) -> None:
     table = metadata.tables[name]
     assert "workspace_id" in table.primary_key.columns
     assert not table.columns["workspace_id"].nullable
-    assert table.foreign_key_constraints or name in {"jobs", "answers", "audit_log"}
+    assert table.foreign_key_constraints or name in {"jobs", "answers", *OUTLIVING}
     for constraint in table.foreign_key_constraints:
         assert "workspace_id" in constraint.column_keys
         targets = {element.target_fullname for element in constraint.elements}

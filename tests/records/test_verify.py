@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from citewell.adapters.local_blobs import LocalBlobStore
+from citewell.records.audit_chain import CHAINED
 from citewell.records.documents import remove_document
 from citewell.records.invariants import INVARIANTS
 from citewell.records.leases import fail_job
@@ -98,6 +99,7 @@ SABOTAGE = {
         media_type) SELECT workspace_id, gen_random_uuid(), document_id, 9, sha256, 1, 'x'
         FROM versions LIMIT 1""",
     ],
+    CHAINED: ["UPDATE audit_heads SET position = position + 1"],
 }
 
 

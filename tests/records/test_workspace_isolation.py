@@ -15,6 +15,7 @@ from records.rows import A, add_document, add_workspace, count
 
 SYSTEM_ONLY = ["principals", "memberships", "browser_sessions"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
+APPEND_ONLY = ["audit_log", "audit_chain", "audit_heads"]
 OWNED = [name for name in TABLES if name != "workspaces"]
 REST = """
 INSERT INTO staged_texts SELECT workspace_id, id, 0, 'text' FROM versions WHERE workspace_id = :w;
@@ -30,7 +31,10 @@ INSERT INTO webhook_deliveries (workspace_id, id, webhook_id, job_id, event)
 INSERT INTO sessions (workspace_id, id, expires_at) VALUES (:w, :w, now() + interval '1 hour');
 INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
     VALUES (:w, :w, 0, 'user', 'secret');
-INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret')
+INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret');
+INSERT INTO chat_logs (workspace_id, answer_id, channel, mode, model, status, refused,
+    citation_count, input_tokens, output_tokens, redaction)
+    VALUES (:w, :w, 'api', 'standard', 'extractive', 'complete', false, 1, 0, 0, 'off')
 """
 
 
@@ -111,7 +115,7 @@ async def test_rows_of_another_workspace_cannot_be_written(
             )
 
 
-@pytest.mark.parametrize("table", [name for name in OWNED if name != "audit_log"])
+@pytest.mark.parametrize("table", [name for name in OWNED if name not in APPEND_ONLY])
 async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
     database: Database, other: WorkspaceId, table: str
 ) -> None:

@@ -10,7 +10,9 @@ from starlette.formparsers import MultiPartParser
 
 from citewell import __version__
 from citewell.api import (
+    audit,
     chat,
+    chat_logs,
     collections,
     documents,
     feedback,
@@ -120,6 +122,8 @@ def create_app(settings: Settings) -> FastAPI:
         policy,
         recheck,
         keys,
+        audit,
+        chat_logs,
         health,
         openai,
     ):

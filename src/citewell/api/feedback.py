@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
 
 from citewell.api import chat_schemas
+from citewell.api.context import request_id
 from citewell.api.deps import AnswerIdDep, CursorQuery, LimitQuery, ServicesDep, WorkspaceDep
 from citewell.domain import WorkspaceId
+from citewell.records.audit import add_audit
 from citewell.records.feedback import (
     FeedbackFilter,
     FeedbackRow,
@@ -52,6 +54,7 @@ async def give(
     """Say whether an answer was good; said again, it replaces what was said before."""
     async with services.database.transaction(workspace_id) as connection:
         row = await set_feedback(connection, workspace_id, answer_id, body.rating, body.comment)
+        await add_audit(connection, workspace_id, "feedback.set", str(answer_id), request_id())
     return chat_schemas.Feedback.model_validate(row)
 
 
@@ -62,6 +65,7 @@ async def take_back(
     """Delete what was said of an answer."""
     async with services.database.transaction(workspace_id) as connection:
         await remove_feedback(connection, workspace_id, answer_id)
+        await add_audit(connection, workspace_id, "feedback.delete", str(answer_id), request_id())
     return Response(status_code=204)
 
 

@@ -14,12 +14,14 @@ from uuid import UUID
 
 from starlette.datastructures import Headers
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from citewell.api.context import request_id
+from citewell.api.denials import Denials
 from citewell.api.problems import known_response
 from citewell.api.rights import ANY, OPEN, RIGHTS, Right
 from citewell.domain import (
+    INSTALLATION,
     LOCAL_PRINCIPAL,
     PUBLIC_WORKSPACE,
     Principal,
@@ -36,7 +38,6 @@ from citewell.errors import (
     NotFound,
     Unauthenticated,
 )
-from citewell.records.audit import add_audits
 from citewell.records.credentials import PREFIX, digest_of, read_credential
 from citewell.records.principals import find_key
 from citewell.records.session import Database, enter_as
@@ -70,11 +71,14 @@ class Gate:
         self._database = database
         self._auth = auth
         self._required = required
+        self.denials = Denials(database)
         self._principals: dict[bytes, tuple[float, Principal | None]] = {}
         self._standings: dict[str, tuple[float, Standing | None]] = {}
 
-    async def admit(self, headers: Headers, client: str | None, right: Right) -> Caller:
-        """Return who calls, when they may.
+    async def admit(
+        self, headers: Headers, client: str | None, right: Right, address: str = ""
+    ) -> Caller:
+        """Return who calls, when they may; ``address`` is what a denial is noted under.
 
         Raises:  Unauthenticated – no valid credential.  NotFound – unknown or foreign workspace.
                  InputError – it is not clear which workspace is meant.  AccessError – the role is
@@ -83,6 +87,7 @@ class Gate:
         principal = await self.identify(headers, client)
         if right.place == "installation":
             if not principal.is_owner:
+                await self.denials.note(principal, INSTALLATION, address)
                 raise AccessError("Only an owner of this installation may do this.")
             return Caller(principal, PUBLIC_WORKSPACE, "owner")
         if right.place != "workspace":
@@ -90,7 +95,7 @@ class Gate:
         standing = await self._workspace(headers.get(WORKSPACE_HEADER), principal)
         role = principal.role_in(standing.workspace_id)
         if not covers(role, right.role):
-            await self._note_denial(principal, standing.workspace_id, right)
+            await self.denials.note(principal, standing.workspace_id, address)
             raise AccessError(
                 f"This needs the role {right.role} in the workspace; yours is {role}."
             )
@@ -165,17 +170,6 @@ class Gate:
         _remember(self._standings, named, standing, self._auth.cache_seconds)
         return standing
 
-    async def _note_denial(
-        self, principal: Principal, workspace_id: WorkspaceId, right: Right
-    ) -> None:
-        if right.role == "viewer":
-            return
-        enter_as(visitor_of(principal, workspace_id))
-        async with self._database.transaction(workspace_id) as connection:
-            await add_audits(
-                connection, workspace_id, "access.denied", [right.role], request_id(), "denied"
-            )
-
 
 def visitor_of(principal: Principal, workspace_id: WorkspaceId) -> Visitor:
     """Return how a principal acts in transactions on a workspace."""
@@ -194,10 +188,9 @@ class AccessGate:
         self._app = app
         self._exact = {name: right for name, right in rights.items() if "{" not in name}
         self._patterns = [
-            (method, compile_path(path)[0], right)
-            for (method, path), right in (
-                (tuple(name.split(" ", 1)), right) for name, right in rights.items() if "{" in name
-            )
+            (name.partition(" ")[0], compile_path(name.partition(" ")[2])[0], name, right)
+            for name, right in rights.items()
+            if "{" in name
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,31 +199,55 @@ class AccessGate:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "http":
-            right = self.right_of(scope["method"], scope["path"])
+            address, right = self.right_of(scope["method"], scope["path"])
             if right is not OPEN:
+                gate: Gate = scope["app"].state.gate
+                client = scope.get("client")
                 try:
-                    caller = await self._admit(scope, right)
+                    caller = await gate.admit(
+                        Headers(scope=scope), client and client[0], right, address
+                    )
                 except CitewellError as error:
                     await known_response(error)(scope, receive, send)
                     return
                 scope.setdefault("state", {})["caller"] = caller
                 enter_as(visitor_of(caller.principal, caller.workspace_id))
+                send = _noting(gate.denials, caller, address, scope, receive, send)
         await self._app(scope, receive, send)
 
-    def right_of(self, method: str, path: str) -> Right:
-        """Return what an address needs; one that is not in the table, any credential."""
-        exact = self._exact.get(f"{method} {path}")
+    def right_of(self, method: str, path: str) -> tuple[str, Right]:
+        """Return an address as the table names it, and what it needs; else any credential."""
+        name = f"{method} {path}"
+        exact = self._exact.get(name)
         if exact is not None:
-            return exact
-        for wanted, pattern, right in self._patterns:
+            return name, exact
+        for wanted, pattern, name, right in self._patterns:
             if wanted == method and pattern.match(path):
-                return right
-        return ANY
+                return name, right
+        return method, ANY
 
-    async def _admit(self, scope: Scope, right: Right) -> Caller:
-        gate: Gate = scope["app"].state.gate
-        client = scope.get("client")
-        return await gate.admit(Headers(scope=scope), client and client[0], right)
+
+def _noting(
+    denials: Denials, caller: Caller, address: str, scope: Scope, receive: Receive, send: Send
+) -> Send:
+    """Return a ``send`` that notes a denial of the application itself before it is told.
+
+    One that cannot be noted becomes the error of the ledger: no denial goes without its row.
+    """
+    told = False
+
+    async def noting(message: Message) -> None:
+        nonlocal told
+        if message["type"] == "http.response.start" and message["status"] == AccessError.status:
+            try:
+                await denials.note(caller.principal, caller.workspace_id, address)
+            except CitewellError as error:
+                told = True
+                await known_response(error)(scope, receive, send)
+        if not told:
+            await send(message)
+
+    return noting
 
 
 def _credentials(headers: Headers) -> list[str]:

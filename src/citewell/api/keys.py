@@ -216,7 +216,9 @@ async def add_fleet_keys(services: Services) -> None:
             origin="environment",
         )
         async with services.database.system_transaction() as connection:
-            await add_unknown_key(connection, new)
+            added = await add_unknown_key(connection, new)
+            if added is not None:
+                await _audit(connection, "key.add", added)
 
 
 def _roles_wanted(caller: Caller, body: NewKeyRequest) -> dict[WorkspaceId, Role]:
@@ -256,8 +258,11 @@ async def _managed(connection: Connection, caller: Caller, key_id: PrincipalId) 
 
 
 async def _audit(connection: Connection, action: str, row: KeyRow) -> None:
+    """Tell every workspace that the key is for; of an owner's key, the installation."""
     for workspace_id in [UUID(name) for name in row.roles] or [INSTALLATION]:
-        await add_audit(connection, WorkspaceId(workspace_id), action, str(row.id), request_id())
+        await add_audit(
+            connection, WorkspaceId(workspace_id), action, str(row.id), request_id() or None
+        )
 
 
 def _made(row: KeyRow, key: str) -> MadeKey:

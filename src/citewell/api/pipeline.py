@@ -95,9 +95,9 @@ async def _run_again(
         added = await add_reindex(connection, workspace_id, document_id, request_id(), password)
         if body.metadata is not None:
             await set_metadata(connection, workspace_id, document_id, body.metadata)
-        if added.changed:
-            target = str(document_id)
-            await add_audit(connection, workspace_id, "document.reindex", target, request_id())
+        if added.changed or body.metadata is not None:
+            action = "document.reindex" if added.changed else "document.metadata"
+            await add_audit(connection, workspace_id, action, str(document_id), request_id())
         return _accepted(added)
 
     content: Any = body.model_dump(mode="json", exclude={"password"})

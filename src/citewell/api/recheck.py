@@ -20,6 +20,7 @@ from citewell.domain import (
     VersionId,
     WorkspaceId,
 )
+from citewell.errors import Conflict
 from citewell.ports import Embedder
 from citewell.records.answers import get_answer
 from citewell.records.recheck import CitedSpan, SpanState, read_spans
@@ -97,7 +98,13 @@ async def verify(
 ) -> Verification:
     """Check a stored answer again: its quotes, its sources' versions, and its sentences."""
     async with services.database.transaction(workspace_id) as connection:
-        stored = _read(await get_answer(connection, workspace_id, answer_id))
+        result = await get_answer(connection, workspace_id, answer_id)
+    if result.get("redaction") == "all":
+        raise Conflict(
+            "The workspace's policy kept no text of this answer, so there is nothing to check. "
+            "Ask the question again."
+        )
+    stored = _read(result)
     states, texts = await _look(services, workspace_id, stored)
     citations = [
         _checked(citation, state) for citation, state in zip(stored.citations, states, strict=True)

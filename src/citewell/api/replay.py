@@ -50,7 +50,8 @@ async def replay(
         manifest = await get_manifest(connection, workspace_id, answer_id)
     if not manifest:
         raise Conflict(
-            "Nothing was searched for this answer, so there is nothing to do again. Ask anew."
+            "Nothing was searched for this answer, or the workspace's policy keeps no questions. "
+            "There is nothing to do again: ask anew."
         )
     found = await services.answers.replay(workspace_id, manifest)
     changed = await _name_collections(services, workspace_id, found.index_changed)

@@ -106,6 +106,7 @@ async def rename(
     """Give a session another title; null lets its next question name it."""
     async with services.database.transaction(workspace_id) as connection:
         await rename_session(connection, workspace_id, session_id, body.title)
+        await add_audit(connection, workspace_id, "session.rename", str(session_id), request_id())
         row = await get_session(connection, workspace_id, session_id)
     return chat_schemas.Session.model_validate(row)
 
@@ -126,4 +127,5 @@ async def _open(services: Services, workspace_id: WorkspaceId, title: str | None
     opened = SessionId(uuid4())
     async with services.database.transaction(workspace_id) as connection:
         await add_session(connection, workspace_id, opened, title, services.settings.session.hours)
+        await add_audit(connection, workspace_id, "session.add", str(opened), request_id())
         return await get_session(connection, workspace_id, opened)

@@ -10,7 +10,19 @@ import httpx
 import typer
 
 from citewell import __version__
-from citewell.cli import answers, collections, demo, documents, files, jobs, keys, operate, serve
+from citewell.cli import (
+    answers,
+    audit,
+    chat_logs,
+    collections,
+    demo,
+    documents,
+    files,
+    jobs,
+    keys,
+    operate,
+    serve,
+)
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
 from citewell.telemetry import configure_logging
@@ -57,6 +69,8 @@ app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)
 app.command("reindex", rich_help_panel="Use")(jobs.reindex)
 app.add_typer(keys.keys, rich_help_panel="Look after")
+app.add_typer(audit.audit, rich_help_panel="Look after")
+app.add_typer(chat_logs.chat_logs, rich_help_panel="Look after")
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

@@ -10,6 +10,8 @@ from rich.markup import escape
 from citewell.cli.client import connect, list_all
 from citewell.cli.options import DataOption, JsonOption, UrlOption, load_settings
 from citewell.cli.show import console, show_table
+from citewell.domain import INSTALLATION
+from citewell.records.audit import add_audit
 from citewell.records.credentials import digest_of, new_credential
 from citewell.records.principals import NewKey, add_key, has_keys
 from citewell.records.session import Database
@@ -112,10 +114,9 @@ async def make_first_key(settings: Settings) -> str | None:
                 return None
             credential = new_credential()
             digest = digest_of(credential.text, settings.auth.pepper)
-            await add_key(
-                connection,
-                NewKey("first owner", credential.lookup, digest, True, origin="first start"),
-            )
+            first = NewKey("first owner", credential.lookup, digest, True, origin="first start")
+            made = await add_key(connection, first)
+            await add_audit(connection, INSTALLATION, "key.add", str(made.id), None)
             return credential.text
     finally:
         await database.close()

@@ -15,12 +15,13 @@ class Telling:
     """How an answer was told, so that its events can be told again.
 
     ``evidence`` says whether its sources were shown before the sentences; ``problem`` is why it
-    is not complete.
+    is not complete; ``channel`` is the interface that was used.
     """
 
     delivery: Delivery = "sentence"
     evidence: bool = False
     problem: Json | None = None
+    channel: Literal["api", "openai"] = "api"
 
     @property
     def status(self) -> Literal["complete", "incomplete"]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from citewell.records.answer_invariants import ANSWER_INVARIANTS
+from citewell.records.audit_chain import BROKEN, CHAINED
 
 Cure = Literal["reindex", "statement", "files", "none"]
 
@@ -231,4 +232,5 @@ WHERE coalesce(a.rows, 0) <> (SELECT coalesce(max(number), 0)
 """,
         "none",
     ),
+    CHAINED: Invariant(BROKEN, "none"),
 } | {name: Invariant(query, "statement", cure) for name, (query, cure) in ANSWER_INVARIANTS.items()}

@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import AnswerId, Message, SessionId, WorkspaceId
+from citewell.records.redaction import REDACTED
 from citewell.records.statements import text
 
 TITLE_CHARACTERS = 80
@@ -96,12 +97,12 @@ async def list_messages(
 async def read_history(
     connection: AsyncConnection, workspace_id: WorkspaceId, session_id: SessionId, most: int
 ) -> tuple[Message, ...]:
-    """Return a session's last messages, the oldest of them first."""
+    """Return a session's last messages, the oldest of them first; redacted ones say nothing."""
     rows = await connection.execute(
         text(
             "SELECT role, content FROM messages WHERE workspace_id = :workspace "
-            "AND session_id = :id ORDER BY ordinal DESC LIMIT :most"
+            "AND session_id = :id AND content <> :redacted ORDER BY ordinal DESC LIMIT :most"
         ),
-        {"workspace": workspace_id, "id": session_id, "most": most},
+        {"workspace": workspace_id, "id": session_id, "most": most, "redacted": REDACTED},
     )
     return tuple(Message(row.role, row.content) for row in rows)[::-1]

@@ -221,8 +221,8 @@ async def has_keys(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(text("SELECT EXISTS (SELECT FROM principals)")))
 
 
-async def add_unknown_key(connection: AsyncConnection, key: NewKey) -> bool:
-    """Store a key unless one of its public name is there already; say whether it was added.
+async def add_unknown_key(connection: AsyncConnection, key: NewKey) -> KeyRow | None:
+    """Store a key and return it; None where one of its public name is there already.
 
     Needs a system transaction.
     """
@@ -233,7 +233,4 @@ async def add_unknown_key(connection: AsyncConnection, key: NewKey) -> bool:
         text("SELECT EXISTS (SELECT FROM principals WHERE lookup = :lookup)"),
         {"lookup": key.lookup},
     )
-    if known:
-        return False
-    await add_key(connection, key)
-    return True
+    return None if known else await add_key(connection, key)

@@ -15,15 +15,20 @@ from citewell.domain import (
     DocumentId,
     JobId,
     Json,
+    PrincipalId,
     Scope,
     SessionId,
+    Visitor,
     WorkspaceId,
 )
 from citewell.errors import NotFound
 from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_text
 from citewell.records.answers import add_answer
+from citewell.records.chat_logs import add_chat_log
 from citewell.records.jobs import JobRow, get_job
 from citewell.records.messages import Exchange, add_exchange
+from citewell.records.redaction import REDACTED, redact
+from citewell.records.session import current_visitor
 from citewell.records.statements import text
 from citewell.records.turns import Turn, TurnEnd, end_turn
 
@@ -92,10 +97,25 @@ async def add_question(
             "workspace": workspace_id,
             "id": job_id,
             "request_id": request_id,
-            "payload": json.dumps(asked.to_json()),
+            "payload": json.dumps(asked.to_json() | {"asked_by": _asker()}),
         },
     )
     return job_id
+
+
+def _asker() -> Json:
+    visitor = current_visitor()
+    principal = visitor.principal_id
+    return {"actor": visitor.actor, "principal_id": None if principal is None else str(principal)}
+
+
+def asker_of(payload: Json, request_id: str | None) -> Visitor:
+    """Return who asked the question of a job, to whom its answer is credited."""
+    asked_by: Any = payload.get("asked_by")
+    if asked_by is None:  # it was asked before this was noted
+        return Visitor(request_id=request_id)
+    principal: Any = asked_by["principal_id"]
+    return Visitor(asked_by["actor"], principal and PrincipalId(UUID(principal)), request_id)
 
 
 async def get_question(
@@ -137,13 +157,17 @@ async def keep_answer(
     turn: Turn | None,
     hours: float,
 ) -> Kept:
-    """Write down an answer and, in its session, the question and the reply.
+    """Write down an answer and, in its session, the question and the reply; and log it.
 
     Holds:   of a session that was deleted meanwhile nothing is written; a turn that ran out costs
              the session its two messages, but not the answer. A reply that quotes a document that
-             was deleted meanwhile is not written either.
+             was deleted meanwhile is not written either. All of them are logged. What is kept has
+             no more text than the workspace's policy allows, and ``result`` is whole; a session's
+             messages, which follow-ups are understood by, lose theirs only with ``all``.
     """
     result = answer_json(answer, telling)
+    redaction = await add_chat_log(connection, workspace_id, answer, telling)
+    question = answer.question if redaction == "off" else REDACTED
     ended: TurnEnd | None = None
     if turn is not None:
         ended = await end_turn(connection, workspace_id, turn.session_id, turn.token, hours)
@@ -153,16 +177,18 @@ async def keep_answer(
         connection,
         workspace_id,
         answer.answer_id,
-        answer.question,
+        question,
         answer.refused,
         sorted({source.document_id for source in answer.sources}),
-        result,
+        redact(result, redaction),
         status=telling.status,
         session_id=answer.session_id,
-        manifest=answer.manifest,
+        manifest=answer.manifest if redaction == "off" else None,
     )
     if turn is not None and ended == "held":
         reply = reply_text(answer, telling) if stored else REMOVED
         exchange = Exchange(answer.question, reply, AnswerId(answer.answer_id))
+        if redaction == "all":
+            exchange = Exchange(REDACTED, REDACTED, exchange.answer_id)
         await add_exchange(connection, workspace_id, turn.session_id, exchange)
     return Kept(result, stored, ended)

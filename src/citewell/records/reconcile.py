@@ -12,6 +12,7 @@ from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
 from citewell.records.answers import remove_old_answers, remove_orphaned_answers
 from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
+from citewell.records.chat_logs import remove_old_chat_logs
 from citewell.records.idempotency import remove_old_keys
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
 from citewell.records.leases import requeue_expired
@@ -109,6 +110,7 @@ class Reconciler:
             await remove_expired_sessions(connection)
             await remove_orphaned_answers(connection)
             await remove_old_answers(connection, self.keep_answers_days)
+            await remove_old_chat_logs(connection, self.keep_answers_days)
             await remove_old_keys(connection)
 
     async def _refresh_statistics(self) -> None:

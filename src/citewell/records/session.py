@@ -38,6 +38,16 @@ def enter_as(visitor: Visitor) -> None:
     _visitor.set(visitor)
 
 
+@contextmanager
+def acting_as(visitor: Visitor) -> Generator[None]:
+    """Let somebody act in the transactions of a block, and then who did before."""
+    before = _visitor.set(visitor)
+    try:
+        yield
+    finally:
+        _visitor.reset(before)
+
+
 def current_visitor() -> Visitor:
     """Return who acts in the transactions of this context."""
     return _visitor.get()

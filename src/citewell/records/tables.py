@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -305,6 +306,60 @@ audit_log = Table(
     _created(),
     Column("principal_id", Uuid),
     PrimaryKeyConstraint("workspace_id", "id"),
+    Index("ix_audit_log_id", "id"),
+)
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    _workspace(),
+    Column("position", BigInteger, nullable=False),
+    Column("audit_id", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "position"),
+    UniqueConstraint("workspace_id", "audit_id"),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    _workspace(),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("workspace_id"),
+)
+
+chat_logs = Table(
+    "chat_logs",
+    metadata,
+    _workspace(),
+    Column("answer_id", Uuid, nullable=False),
+    _created(),
+    Column("actor", Text, nullable=False),
+    Column("principal_id", Uuid),
+    Column("request_id", Text),
+    Column("channel", Text, nullable=False),
+    Column("session_id", Uuid),
+    Column("mode", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("refused", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("citation_count", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("cost_usd", Double),
+    _json("timings_ms"),
+    Column("redaction", Text, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "answer_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_chat_logs_created", "workspace_id", "created_at", "answer_id"),
+    Index(
+        "ix_chat_logs_session",
+        "workspace_id",
+        "session_id",
+        postgresql_where=text("session_id IS NOT NULL"),
+    ),
 )
 
 staged_texts = Table(

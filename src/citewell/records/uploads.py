@@ -56,15 +56,20 @@ async def add_uploads(
     registered: dict[int, Registered] = {}
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
-        document_ids = await _find_or_add(connection, workspace_id, collection_id, wanted)
+        document_ids, described = await _find_or_add(
+            connection, workspace_id, collection_id, wanted
+        )
         latest = await _latest_versions(connection, workspace_id, document_ids)
         jobs: dict[int, NewJob] = {}
+        redescribed: list[str] = []
         versions: list[dict[str, object]] = []
         for place, upload, document_id in zip(places, wanted, document_ids, strict=True):
             known = latest.get(document_id)
             if known is not None and _is_current(known, upload):
                 job_id = JobId(known.job_id)
                 registered[place] = Registered(document_id, job_id, changed=False)
+                if document_id in described:
+                    redescribed.append(str(document_id))
                 continue
             version_id = VersionId(uuid4())
             number = known.number + 1 if known is not None else 1
@@ -84,6 +89,8 @@ async def add_uploads(
                 registered[place] = Registered(job.document_id, job_id, changed=True)
             targets = [str(job.document_id) for job in jobs.values()]
             await add_audits(connection, workspace_id, "document.upload", targets, request_id)
+        if redescribed:
+            await add_audits(connection, workspace_id, "document.metadata", redescribed, request_id)
     return [registered[place] for place in range(len(uploads))]
 
 
@@ -175,8 +182,11 @@ async def _find_or_add(
     workspace_id: WorkspaceId,
     collection_id: CollectionId,
     uploads: Sequence[Upload],
-) -> list[DocumentId]:
-    """Find or add the documents of these sources, and lock their rows."""
+) -> tuple[list[DocumentId], set[DocumentId]]:
+    """Find or add the documents of these sources, and lock their rows.
+
+    Returns them in their order, and those whose metadata were replaced.
+    """
     rows = await connection.execute(
         text(
             "INSERT INTO documents (workspace_id, id, collection_id, name, source, metadata) "
@@ -204,20 +214,20 @@ async def _find_or_add(
         for document_id, upload in zip(ids, uploads, strict=True)
         if upload.metadata is not None
     }
-    if given:
-        await _set_metadata(connection, workspace_id, given)
-    return ids
+    if not given:
+        return ids, set()
+    return ids, await _set_metadata(connection, workspace_id, given)
 
 
 async def _set_metadata(
     connection: AsyncConnection, workspace_id: WorkspaceId, given: Mapping[DocumentId, Json]
-) -> None:
-    await connection.execute(
+) -> set[DocumentId]:
+    replaced = await connection.scalars(
         text(
             "UPDATE documents d SET metadata = CAST(n.metadata AS jsonb) "
             "FROM unnest(CAST(:ids AS uuid[]), CAST(:metadata AS text[])) AS n (id, metadata) "
             "WHERE d.workspace_id = :workspace AND d.id = n.id "
-            "AND d.metadata <> CAST(n.metadata AS jsonb)"
+            "AND d.metadata <> CAST(n.metadata AS jsonb) RETURNING d.id"
         ),
         {
             "workspace": workspace_id,
@@ -225,6 +235,7 @@ async def _set_metadata(
             "metadata": [json.dumps(metadata) for metadata in given.values()],
         },
     )
+    return {DocumentId(each) for each in replaced}
 
 
 def _written(metadata: Json | None) -> str | None:

@@ -9,7 +9,8 @@ from citewell.errors import SessionBusy
 from citewell.records.answer_form import Telling
 from citewell.records.leases import Lease, finish_jobs, hold_job
 from citewell.records.policy import get_policy, merge_policy
-from citewell.records.questions import Asked, keep_answer
+from citewell.records.questions import Asked, asker_of, keep_answer
+from citewell.records.session import acting_as
 from citewell.records.turns import Turn
 from citewell.telemetry import ANSWERS, STAGE_SECONDS
 from citewell.wiring import Services
@@ -28,6 +29,13 @@ async def answer_question(
     Raises:  LeaseLost – it is not.  SessionBusy – it is not this question's turn.
              CitewellError – as the pipeline says; NotFound when the session is gone.
     """
+    with acting_as(asker_of(lease.payload, lease.request_id)):
+        await _answer(services, lease, last_word)
+
+
+async def _answer(
+    services: Services, lease: Lease, last_word: Callable[[], Callable[[], Json]]
+) -> None:
     asked = Asked.from_json(lease.payload)
     turn = await _take_turn(services, lease, asked)
     try:

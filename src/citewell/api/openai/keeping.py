@@ -13,7 +13,7 @@ async def keep_answer(
     services: Services, workspace_id: WorkspaceId, answer: Answer
 ) -> schemas.Answer:
     """Write an answer down, and count it."""
-    telling = Telling(evidence=bool(answer.sources))
+    telling = Telling(evidence=bool(answer.sources), channel="openai")
     async with services.database.transaction(workspace_id) as connection:
         kept = await write_down(
             connection, workspace_id, answer, telling, None, services.settings.session.hours

@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,7 +40,15 @@ from citewell.records.audit import add_audits
 from citewell.records.credentials import PREFIX, digest_of, read_credential
 from citewell.records.principals import find_key
 from citewell.records.session import Database, enter_as
-from citewell.records.workspaces import Standing, get_standing
+from citewell.records.workspaces import (
+    ARCHIVED,
+    ARCHIVED_CODE,
+    MOST_NAME_CHARACTERS,
+    UNKNOWN_WORKSPACE,
+    Standing,
+    find_standing,
+    get_standing,
+)
 from citewell.settings import AuthSettings
 
 Key = TypeVar("Key")
@@ -51,7 +59,6 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 WORKSPACE_HEADER = "x-workspace-id"
 MOST_KNOWN = 10_000
 """Credentials and workspaces that a process remembers for ``cache_seconds``."""
-NO_WORKSPACE = "There is no workspace with that id here. GET /workspaces lists yours."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,10 @@ class Gate:
         self._principals: dict[bytes, tuple[float, Principal | None]] = {}
         self._standings: dict[str, tuple[float, Standing | None]] = {}
 
-    async def admit(self, headers: Headers, client: str | None, right: Right) -> Caller:
-        """Return who calls, when they may.
+    async def admit(
+        self, headers: Headers, client: str | None, right: Right, named: str | None = None
+    ) -> Caller:
+        """Return who calls, when they may; ``named`` is the workspace that the address names.
 
         Raises:  Unauthenticated – no valid credential.  NotFound – unknown or foreign workspace.
                  InputError – it is not clear which workspace is meant.  AccessError – the role is
@@ -85,9 +94,11 @@ class Gate:
             if not principal.is_owner:
                 raise AccessError("Only an owner of this installation may do this.")
             return Caller(principal, PUBLIC_WORKSPACE, "owner")
-        if right.place != "workspace":
+        if right.place not in {"workspace", "named"}:
             return Caller(principal, PUBLIC_WORKSPACE, None)
-        standing = await self._workspace(headers.get(WORKSPACE_HEADER), principal)
+        if right.place == "named" and _id_of(named or "") is None:
+            raise NotFound(UNKNOWN_WORKSPACE)
+        standing = await self._workspace(named or _header_of(headers), principal)
         role = principal.role_in(standing.workspace_id)
         if not covers(role, right.role):
             await self._note_denial(principal, standing.workspace_id, right)
@@ -95,10 +106,7 @@ class Gate:
                 f"This needs the role {right.role} in the workspace; yours is {role}."
             )
         if right.writes and standing.archived:
-            raise Conflict(
-                "The workspace is archived: it can be read, not changed. An admin may restore it.",
-                code="workspace_archived",
-            )
+            raise Conflict(ARCHIVED, code=ARCHIVED_CODE)
         return Caller(principal, standing.workspace_id, role)
 
     async def identify(self, headers: Headers, client: str | None) -> Principal:
@@ -149,19 +157,21 @@ class Gate:
         """Return the workspace that the request is about; a foreign one is unknown."""
         standing = await self._standing(named or _only_workspace(principal))
         if standing is None or principal.role_in(standing.workspace_id) is None:
-            raise NotFound(NO_WORKSPACE)
+            raise NotFound(UNKNOWN_WORKSPACE)
         return standing
 
     async def _standing(self, named: str) -> Standing | None:
         known = self._standings.get(named)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        try:
-            workspace_id = WorkspaceId(UUID(named))
-        except ValueError:
+        if len(named) > MOST_NAME_CHARACTERS or "\0" in named:
             return None
+        workspace_id = _id_of(named)
         async with self._database.system_transaction() as connection:
-            standing = await get_standing(connection, workspace_id)
+            if workspace_id is None:
+                standing = await find_standing(connection, named)
+            else:
+                standing = await get_standing(connection, workspace_id)
         _remember(self._standings, named, standing, self._auth.cache_seconds)
         return standing
 
@@ -187,6 +197,24 @@ def visitor_of(principal: Principal, workspace_id: WorkspaceId) -> Visitor:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """All that the gate decides by; kept so that it may decide about an open stream again."""
+
+    gate: Gate
+    headers: Headers
+    client: str | None
+    right: Right
+    named: str | None
+
+    async def admit(self) -> Caller:
+        """Return who calls, when they may now.
+
+        Raises:  as ``Gate.admit`` does.
+        """
+        return await self.gate.admit(self.headers, self.client, self.right, self.named)
+
+
 class AccessGate:
     """Pure ASGI middleware: lets a request through when the gate does."""
 
@@ -206,31 +234,39 @@ class AccessGate:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "http":
-            right = self.right_of(scope["method"], scope["path"])
+            right, named = self._find(scope["method"], scope["path"])
             if right is not OPEN:
+                admission = _admission_of(scope, right, named)
                 try:
-                    caller = await self._admit(scope, right)
+                    caller = await admission.admit()
                 except CitewellError as error:
                     await known_response(error)(scope, receive, send)
                     return
-                scope.setdefault("state", {})["caller"] = caller
+                again = replace(admission, named=str(caller.workspace_id))
+                scope.setdefault("state", {}).update(caller=caller, admission=again)
                 enter_as(visitor_of(caller.principal, caller.workspace_id))
         await self._app(scope, receive, send)
 
     def right_of(self, method: str, path: str) -> Right:
         """Return what an address needs; one that is not in the table, any credential."""
+        return self._find(method, path)[0]
+
+    def _find(self, method: str, path: str) -> tuple[Right, str | None]:
+        """Return what an address needs, and the workspace that it names."""
         exact = self._exact.get(f"{method} {path}")
         if exact is not None:
-            return exact
+            return exact, None
         for wanted, pattern, right in self._patterns:
-            if wanted == method and pattern.match(path):
-                return right
-        return ANY
+            found = pattern.match(path) if wanted == method else None
+            if found is not None:
+                return right, found["workspace_id"] if right.place == "named" else None
+        return ANY, None
 
-    async def _admit(self, scope: Scope, right: Right) -> Caller:
-        gate: Gate = scope["app"].state.gate
-        client = scope.get("client")
-        return await gate.admit(Headers(scope=scope), client and client[0], right)
+
+def _admission_of(scope: Scope, right: Right, named: str | None) -> Admission:
+    gate: Gate = scope["app"].state.gate
+    client = scope.get("client")
+    return Admission(gate, Headers(scope=scope), client and client[0], right, named)
 
 
 def require_rights(addresses: Mapping[str, Mapping[str, object]]) -> None:
@@ -252,6 +288,22 @@ def _credentials(headers: Headers) -> list[str]:
         scheme, _, token = value.partition(" ")
         given.append(token.strip() if scheme.lower() == "bearer" else "")
     return given
+
+
+def _header_of(headers: Headers) -> str | None:
+    """Return the workspace's id or name that a request sends: names are UTF-8."""
+    named = headers.get(WORKSPACE_HEADER)
+    try:
+        return named and named.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return named
+
+
+def _id_of(named: str) -> WorkspaceId | None:
+    try:
+        return WorkspaceId(UUID(named))
+    except ValueError:
+        return None
 
 
 def _is_local(headers: Headers, client: str | None) -> bool:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
+from typing import Literal
 from uuid import UUID, uuid4
 
 import structlog
@@ -27,6 +28,9 @@ log = structlog.get_logger(__name__)
 BATCH_ROWS = 500
 ROUND_SECONDS = 5.0
 """Longest time for purges in one round of reconciling: jobs of others wait for the next one."""
+
+
+Step = Literal["done", "held", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,12 @@ async def purge_due(
         waiting = list(rows)
     gone: list[WorkspaceId] = []
     for purge_id in waiting:
-        if monotonic() > deadline:
-            break
         workspace_id = await _purge(database, blobs, purge_id, deadline)
         if workspace_id is not None:
             log.warning("a workspace was purged", workspace=str(workspace_id))
             gone.append(workspace_id)
+        if monotonic() > deadline:
+            break
     return gone
 
 
@@ -113,24 +117,33 @@ async def _purge(
 ) -> WorkspaceId | None:
     """Work on one purge until it is done, or the time is over, or somebody holds what is left."""
     place = 0
-    while monotonic() <= deadline:
+    while True:
         async with database.system_transaction() as connection:
             purge = await _take(connection, purge_id)
             if purge is None:
                 return None
-            if purge.pending:
-                await _remove_files(connection, blobs, purge)
-                continue
-            if place < len(EMPTIED):
-                removed = await _remove_batch(connection, purge, EMPTIED[place])
-                if not removed and await _is_left(connection, purge, EMPTIED[place]):
-                    return None
-                place = place if removed else place + 1
-                continue
-            if await _finish(connection, purge):
-                return purge.workspace_id
-        place = 0  # a request that was under way wrote something meanwhile
-    return None
+            step, place = await _do_step(connection, blobs, purge, place)
+        if step == "finished":
+            return purge.workspace_id
+        if step == "held" or monotonic() > deadline:
+            return None
+
+
+async def _do_step(
+    connection: AsyncConnection, blobs: BlobStore, purge: _Purge, place: int
+) -> tuple[Step, int]:
+    """Remove files, or rows of the first table from that place on that has some, or the rest."""
+    if purge.pending:
+        await _remove_files(connection, blobs, purge)
+        return "done", place
+    for later, table in enumerate(EMPTIED[place:], place):
+        if await _remove_batch(connection, purge, table):
+            return "done", later
+        if await _is_left(connection, purge, table):
+            return "held", later
+    if await _finish(connection, purge):
+        return "finished", place
+    return "done", 0  # a request that was under way wrote something meanwhile
 
 
 async def _take(connection: AsyncConnection, purge_id: UUID) -> _Purge | None:

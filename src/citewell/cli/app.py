@@ -10,7 +10,19 @@ import httpx
 import typer
 
 from citewell import __version__
-from citewell.cli import answers, collections, demo, documents, files, jobs, keys, operate, serve
+from citewell.cli import (
+    answers,
+    collections,
+    demo,
+    documents,
+    files,
+    jobs,
+    keys,
+    operate,
+    serve,
+    workspaces,
+)
+from citewell.cli.options import choose_workspace
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
 from citewell.telemetry import configure_logging
@@ -37,9 +49,16 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace", "-w", help="The workspace's name or id, before the command: -w NAME ask."
+        ),
+    ] = None,
 ) -> None:
     """Answers from your documents, with the exact span behind every sentence."""
     configure_logging("error", "plain")
+    choose_workspace(workspace)
 
 
 app.command("up", rich_help_panel="Run")(serve.up)
@@ -57,6 +76,7 @@ app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)
 app.command("reindex", rich_help_panel="Use")(jobs.reindex)
 app.add_typer(keys.keys, rich_help_panel="Look after")
+app.add_typer(workspaces.workspaces, rich_help_panel="Look after")
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

@@ -283,6 +283,14 @@ class VersionSettings(_Group):
     keep: int = Field(default=3, ge=0, description="Earlier versions of a document that are kept.")
 
 
+class WorkspaceSettings(_Group):
+    """What becomes of workspaces."""
+
+    purge_days: int = Field(
+        default=30, ge=0, le=3650, description="Days from a workspace's deletion to its purge."
+    )
+
+
 class EgressSettings(_Group):
     """Requests to addresses that a user named, such as a webhook's."""
 
@@ -317,7 +325,7 @@ class AuthSettings(_Group):
     cache_seconds: float = Field(
         default=2.0,
         ge=0,
-        le=5,
+        le=2.5,
         description="How long a process goes on trusting a key that was revoked elsewhere.",
     )
 
@@ -366,7 +374,7 @@ class Settings(BaseSettings):
     )
     key: SecretStr | None = Field(default=None, description="API key that the command line sends.")
     workspace: str | None = Field(
-        default=None, description="Id of the workspace that the command line works in."
+        default=None, description="Id or name of the workspace that the command line works in."
     )
     database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
     auth: AuthSettings = AuthSettings()
@@ -382,6 +390,7 @@ class Settings(BaseSettings):
     session: SessionSettings = SessionSettings()
     jobs: JobSettings = JobSettings()
     versions: VersionSettings = VersionSettings()
+    workspaces: WorkspaceSettings = WorkspaceSettings()
     egress: EgressSettings = EgressSettings()
 
     @field_validator("allowed_hosts", mode="before")

@@ -220,10 +220,11 @@ async def test_an_archived_workspace_is_read_and_not_written(guarded: Api) -> No
             text("UPDATE workspaces SET archived_at = now() WHERE id = :w"), {"w": workspace}
         )
     assert (await guarded.client.get("/documents", headers=admin)).status_code == 200
+    ids = Ids(workspace_id=str(workspace))
     for name, right in RIGHTS.items():
         if right.writes:
             method, path = name.split(" ", 1)
-            reply = await guarded.client.request(method, path.format_map(Ids()), headers=admin)
+            reply = await guarded.client.request(method, path.format_map(ids), headers=admin)
             require_problem(reply, 409, "workspace_archived")
 
 

@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from api.keyring import make_key, make_workspace, open_guarded
 from api.stage import Api
-from citewell.api.gate import NO_WORKSPACE
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.workspaces import UNKNOWN_WORKSPACE
 from citewell.settings import Settings
 
 TABLE = Path(__file__).parents[1] / "authz.csv"
@@ -107,4 +107,4 @@ def outcome(reply: Any) -> str:
     problem = problem.get("error", problem)  # the addresses of OpenAI's form have it inside
     said = problem.get("detail") or problem["message"]
     refused = problem["code"] in {"unauthenticated", "forbidden", "workspace_archived"}
-    return str(reply.status_code) if refused or said == NO_WORKSPACE else "in"
+    return str(reply.status_code) if refused or said == UNKNOWN_WORKSPACE else "in"

@@ -91,6 +91,12 @@ SABOTAGE = {
         """INSERT INTO staged_chunks SELECT workspace_id, version_id, ordinal, id, start, "end",
         text, context, section, page, page_breaks, tokens FROM chunks""",
     ],
+    "nothing is left of a purged workspace": [
+        """WITH made AS (INSERT INTO workspaces (id, name) VALUES (gen_random_uuid(), 'gone')
+        RETURNING id), proof AS (INSERT INTO purges (id, workspace_id, name_sha256, requested_by,
+        requested_at, finished_at) SELECT id, id, 'x', 'x', now(), now() FROM made)
+        INSERT INTO collections (workspace_id, id, name) SELECT id, id, 'default' FROM made""",
+    ],
     "no password outlives its job": ["UPDATE jobs SET password = 'secret'"],
     "every accepted version has one audit row": [
         """INSERT INTO audit_log (workspace_id, action, target, actor, outcome)

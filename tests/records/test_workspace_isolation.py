@@ -13,7 +13,7 @@ from citewell.records.tables import metadata
 from citewell.records.version_rows import chunk_id
 from records.rows import A, add_document, add_workspace, count
 
-SYSTEM_ONLY = ["principals", "memberships", "browser_sessions"]
+SYSTEM_ONLY = ["principals", "memberships", "browser_sessions", "purges"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
 APPEND_ONLY = ["audit_log", "audit_chain", "audit_heads"]
 OWNED = [name for name in TABLES if name != "workspaces"]
@@ -135,7 +135,7 @@ async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
 
 
 @pytest.mark.parametrize("table", SYSTEM_ONLY)
-async def test_credentials_are_not_read_by_the_application_role(
+async def test_credentials_and_proofs_are_not_read_by_the_application_role(
     database: Database, table: str
 ) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):

@@ -68,6 +68,8 @@ class AnswerPipeline:
     rerank_candidates: int = 30
     makers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     times: StageTimes = field(default_factory=StageTimes)
+    quoting: "AnswerPipeline | None" = None
+    """The same path without any language model, for workspaces that choose so."""
 
     async def search(
         self, workspace_id: WorkspaceId, query: str, scope: Scope, limit: int
@@ -98,14 +100,25 @@ class AnswerPipeline:
         Raises:  ProviderError, Unavailable – as the ports say.
         """
         again = await search(workspace_id, read_search(manifest), self._legs)
-        return compare(manifest, again, self.makers)
+        return compare(manifest, again, self._makers_of(manifest))
 
     def start(self, question: Question) -> "AnswerRun":
         """Begin a question's path; nothing runs until its events are read.
 
         Raises:  Unprocessable – there is no such mode.
         """
-        return AnswerRun(self, question, read_mode(question.mode))
+        mode = read_mode(question.mode)
+        if question.policy.model == "extractive" and self.quoting is not None:
+            return AnswerRun(self.quoting, question, mode)
+        return AnswerRun(self, question, mode)
+
+    def _makers_of(self, manifest: Json) -> Mapping[str, str | None]:
+        """Return the makers of now: of the path without a model, if an answer came by that."""
+        quoting = self.quoting
+        model = manifest["makers"].get("model")
+        return (
+            self.makers if quoting is None or model != quoting.makers["model"] else quoting.makers
+        )
 
     @property
     def _legs(self) -> Legs:

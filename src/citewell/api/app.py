@@ -31,12 +31,15 @@ from citewell.api import (
     sessions,
     tasks,
     webhooks,
+    workspaces,
 )
+from citewell.api.access_gate import AccessGate
 from citewell.api.answer_stream import LiveAnswers
-from citewell.api.gate import AccessGate, Gate
+from citewell.api.gate import Gate
 from citewell.api.keys import add_fleet_keys
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
+from citewell.api.readmission import Readmission
 from citewell.api.rights_described import describe_rights
 from citewell.settings import Settings, key_required
 from citewell.wiring import open_services
@@ -124,6 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
         keys,
         audit,
         chat_logs,
+        workspaces,
         health,
         openai,
     ):
@@ -136,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         most_upload_bytes=upload.max_request_bytes,
         most_texts_bytes=min(upload.max_request_bytes, upload.max_file_bytes),
     )
+    app.add_middleware(Readmission)
     app.add_middleware(AccessGate)
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from citewell.api.deps import CleanText, storable
 from citewell.api.schemas import Answer, Citation, ModeName, Request, Result, Wire
-from citewell.domain import CitationPolicy, Delivery, Rewriting
+from citewell.domain import CitationPolicy, Delivery, ModelChoice, Redaction, Rewriting
 
 ShortText = Annotated[
     str,
@@ -16,6 +16,7 @@ ShortText = Annotated[
     AfterValidator(storable),
 ]
 MOST_TOPICS = 100
+MOST_KEEP_DAYS = 36_500
 
 
 class SessionId(Wire):
@@ -157,6 +158,9 @@ class PolicyRequest(Request):
     min_similarity: float | None = Field(None, ge=-1, le=1)
     scope: CleanText | None = Field(None, max_length=2000)
     off_topics: list[ShortText] | None = Field(None, max_length=MOST_TOPICS)
+    model: ModelChoice | None = None
+    keep_days: int | None = Field(None, ge=0, le=MOST_KEEP_DAYS)
+    redact: Redaction | None = None
 
     @model_validator(mode="after")
     def _no_blank_scope(self) -> Self:
@@ -175,4 +179,7 @@ class Policy(Wire):
     min_similarity: float
     scope: str | None
     off_topics: list[str]
+    model: ModelChoice
+    keep_days: int
+    redact: Redaction
     own: list[str]

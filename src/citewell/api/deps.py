@@ -39,6 +39,14 @@ def get_workspace(request: Request) -> WorkspaceId:
     return get_caller(request).workspace_id
 
 
+def get_named_workspace(
+    request: Request,
+    workspace_id: Annotated[str, Path(description="The workspace's id.")],  # noqa: ARG001 - for OpenAPI
+) -> WorkspaceId:
+    """Return the workspace that the address names, as the gate read it."""
+    return get_workspace(request)
+
+
 def get_gate(request: Request) -> Gate:
     """Return the gate, to make it forget what was changed."""
     return request.app.state.gate
@@ -139,6 +147,7 @@ ServicesDep = Annotated[Services, Depends(get_services)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 GateDep = Annotated[Gate, Depends(get_gate)]
 WorkspaceDep = Annotated[WorkspaceId, Depends(get_workspace)]
+NamedWorkspaceDep = Annotated[WorkspaceId, Depends(get_named_workspace)]
 DocumentIdDep = Annotated[DocumentId, Depends(document_id)]
 JobIdDep = Annotated[JobId, Depends(job_id)]
 AnswerIdDep = Annotated[AnswerId, Depends(answer_id)]

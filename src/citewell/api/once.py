@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
-from citewell.domain import JobId, Task, WorkspaceId
+from citewell.domain import PUBLIC_WORKSPACE, JobId, Task, WorkspaceId
 from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.idempotency import KeptReply, keep_reply, take_key
 from citewell.records.jobs import mark_sent
@@ -88,22 +88,51 @@ async def do_once(
     Raises:  Unprocessable – the key was another request's. What the effect raises.
     """
     async with services.database.transaction(workspace_id) as connection:
-        if attempt.key is not None:
-            fingerprint = _fingerprint(attempt.request, content)
-            earlier = await take_key(connection, workspace_id, attempt.key, fingerprint)
-            if earlier is not None:
-                return _respond(earlier, replayed=True), None
-        done = await effect(connection)
-        # As text, because jsonb would sort the fields: an earlier reply is the same to the byte.
-        reply = {"body": done.reply.model_dump_json(), "location": done.location}
-        kept = KeptReply(status, reply)
-        if attempt.key is not None:
-            await keep_reply(connection, workspace_id, attempt.key, kept)
-    response = _respond(kept, replayed=False)
-    await send_jobs(services, workspace_id, done.jobs, done.task)
-    if done.group is not None:
-        response.background = BackgroundTask(send_parts, services, workspace_id, done.group)
+        kept, done = await _do(connection, workspace_id, attempt, content, status, effect)
+    response = _respond(kept, replayed=done is None)
+    if done is not None:
+        await send_jobs(services, workspace_id, done.jobs, done.task)
+        if done.group is not None:
+            response.background = BackgroundTask(send_parts, services, workspace_id, done.group)
     return response, done
+
+
+async def do_once_everywhere(
+    services: Services,
+    attempt: Attempt,
+    content: object,
+    status: int,
+    effect: Callable[[Connection], Awaitable[Accepted]],
+) -> tuple[Response, Accepted | None]:
+    """Run an effect on the installation, as ``do_once`` does, in a system transaction; no jobs.
+
+    Holds:   its keys are kept in the public workspace, which is never purged.
+    """
+    async with services.database.system_transaction() as connection:
+        kept, done = await _do(connection, PUBLIC_WORKSPACE, attempt, content, status, effect)
+    return _respond(kept, replayed=done is None), done
+
+
+async def _do(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    attempt: Attempt,
+    content: object,
+    status: int,
+    effect: Callable[[Connection], Awaitable[Accepted]],
+) -> tuple[KeptReply, Accepted | None]:
+    if attempt.key is not None:
+        fingerprint = _fingerprint(attempt.request, content)
+        earlier = await take_key(connection, workspace_id, attempt.key, fingerprint)
+        if earlier is not None:
+            return earlier, None
+    done = await effect(connection)
+    # As text, because jsonb would sort the fields: an earlier reply is the same to the byte.
+    reply = {"body": done.reply.model_dump_json(), "location": done.location}
+    kept = KeptReply(status, reply)
+    if attempt.key is not None:
+        await keep_reply(connection, workspace_id, attempt.key, kept)
+    return kept, done
 
 
 async def send_jobs(

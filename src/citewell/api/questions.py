@@ -14,6 +14,7 @@ from citewell.errors import TooLarge
 from citewell.records.policy import merge_policy, read_rules
 from citewell.records.questions import Asked
 from citewell.records.turns import Turn
+from citewell.records.workspaces import require_active
 from citewell.settings import AnswerSettings
 from citewell.wiring import Services
 
@@ -87,10 +88,13 @@ async def take_turn(services: Services, ready: Ready, *, in_session: bool) -> Re
     """Wait for the session's turn; make a session where one is wanted and none is named.
 
     Raises:  NotFound – no such session.  SessionBusy – the messages before took too long.
+             Conflict – the workspace is archived: its sessions are not written.
     """
     settings, asked = services.settings.session, ready.asked
     if asked.session_id is None and not in_session:
         return ready
+    async with services.database.transaction(ready.workspace_id) as connection:
+        await require_active(connection, ready.workspace_id)
     session_id = asked.session_id or SessionId(uuid4())
     turn = Turn(services.database, ready.workspace_id, session_id)
     if asked.session_id is None:

@@ -24,6 +24,7 @@ from citewell.records.jobs import JobRow
 from citewell.records.questions import add_question, get_question
 from citewell.records.session import Connection
 from citewell.records.sessions import add_session, touch_session
+from citewell.records.workspaces import require_active
 from citewell.wiring import Services
 
 router = APIRouter(tags=["questions"])
@@ -86,9 +87,13 @@ async def answer_later(
     preferred: bool,
     in_session: bool = False,
 ) -> Response:
-    """Queue a question, in a session where one is named or wanted; reply 202."""
+    """Queue a question, in a session where one is named or wanted; reply 202.
+
+    Raises:  Conflict – the workspace is archived, and takes no new jobs.
+    """
 
     async def effect(connection: Connection) -> Accepted:
+        await require_active(connection, ready.workspace_id)
         asked, hours = ready.asked, services.settings.session.hours
         if asked.session_id is not None:
             await touch_session(connection, ready.workspace_id, asked.session_id, hours)

@@ -5,9 +5,10 @@ from typing import Literal
 
 from citewell.domain import Role
 
-Place = Literal["open", "workspace", "any", "installation"]
-"""open: nobody is asked who they are. workspace: the role counts in the request's workspace. any:
-every valid credential will do. installation: only owners."""
+Place = Literal["open", "workspace", "named", "any", "installation"]
+"""open: nobody is asked who they are. workspace: the role counts in the request's workspace. named:
+in the workspace whose id is in the address, as ``workspace_id``. any: every valid credential will
+do. installation: only owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ SPEAK = Right("workspace", writes=True)
 EDIT = Right("workspace", "editor", writes=True)
 LOOK_AFTER = Right("workspace", "admin")
 RULE = Right("workspace", "admin", writes=True)
+SEE = Right("named")
+CHANGE = Right("named", "admin", writes=True)
+PUT_AWAY = Right("named", "admin")
+REMOVE = Right("named", "owner")
 
 RIGHTS: dict[str, Right] = {
     "GET /": OPEN,
@@ -102,6 +107,15 @@ RIGHTS: dict[str, Right] = {
     "DELETE /chat/sessions/{session_id}": SPEAK,
     "GET /chat/sessions/{session_id}/history": READ,
     "DELETE /session/{session_id}": SPEAK,
+    "GET /workspaces": ANY,
+    "POST /workspaces": OWNER,
+    "POST /workspaces/bulk": OWNER,
+    "GET /workspaces/purges": OWNER,
+    "GET /workspaces/{workspace_id}": SEE,
+    "PATCH /workspaces/{workspace_id}": CHANGE,
+    "DELETE /workspaces/{workspace_id}": REMOVE,
+    "POST /workspaces/{workspace_id}/archive": PUT_AWAY,
+    "POST /workspaces/{workspace_id}/restore": PUT_AWAY,
     "GET /policy": READ,
     "PUT /policy": RULE,
     "GET /keys": LOOK_AFTER,

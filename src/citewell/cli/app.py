@@ -22,7 +22,9 @@ from citewell.cli import (
     keys,
     operate,
     serve,
+    workspaces,
 )
+from citewell.cli.options import choose_workspace
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
 from citewell.telemetry import configure_logging
@@ -49,9 +51,16 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace", "-w", help="The workspace's name or id, before the command: -w NAME ask."
+        ),
+    ] = None,
 ) -> None:
     """Answers from your documents, with the exact span behind every sentence."""
     configure_logging("error", "plain")
+    choose_workspace(workspace)
 
 
 app.command("up", rich_help_panel="Run")(serve.up)
@@ -71,6 +80,7 @@ app.command("reindex", rich_help_panel="Use")(jobs.reindex)
 app.add_typer(keys.keys, rich_help_panel="Look after")
 app.add_typer(audit.audit, rich_help_panel="Look after")
 app.add_typer(chat_logs.chat_logs, rich_help_panel="Look after")
+app.add_typer(workspaces.workspaces, rich_help_panel="Look after")
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

@@ -27,9 +27,12 @@ class Client:
         self, url: str, key: SecretStr | None = None, workspace: str | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        # As bytes, since a workspace's name may hold any letters.
+        headers: dict[bytes, bytes] = {}
+        if key is not None:
+            headers[b"Authorization"] = f"Bearer {key.get_secret_value()}".encode()
         if workspace:
-            headers["X-Workspace-ID"] = workspace
+            headers[b"X-Workspace-ID"] = workspace.encode()
         self._http = httpx.Client(
             base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers
         )

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,16 @@ PasswordOption = Annotated[
     str | None,
     typer.Option("--password", help="Opens encrypted files; the server forgets it at the end."),
 ]
+_workspace: ContextVar[str | None] = ContextVar("workspace", default=None)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the reply as JSON.")]
 
 
 def load_settings(data: Path | None, **overrides: object) -> Settings:
     """Read the settings, with what the command line says on top."""
     folder = None if data is None else data.expanduser().absolute()
-    return Settings.load(data=folder, **overrides)
+    return Settings.load(data=folder, workspace=_workspace.get(), **overrides)
+
+
+def choose_workspace(named: str | None) -> None:
+    """Have the command work in this workspace; None leaves it to the settings."""
+    _workspace.set(named)

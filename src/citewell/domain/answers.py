@@ -107,6 +107,9 @@ class DroppedSentence:
 CitationPolicy = Literal["drop", "mark", "refuse"]
 Delivery = Literal["sentence", "token"]
 Rewriting = Literal["off", "multi-query", "hyde"]
+ModelChoice = Literal["configured", "extractive"]
+Redaction = Literal["off", "questions", "all"]
+"""What is not kept once a question was answered: nothing, the question, or the answer too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ class AnswerPolicy:
 
     ``citations`` says what becomes of a sentence that does not check; ``scope`` describes what
     questions may be about, and ``off_topics`` are words and phrases that they may not be about.
+    ``model`` extractive answers by quoting, and sends nothing to a configured language model.
+    ``keep_days`` and ``redact`` say how long, and how much, answers and their logs are kept.
     """
 
     mode: str = "standard"
@@ -124,6 +129,9 @@ class AnswerPolicy:
     min_similarity: float = 0.0
     scope: str | None = None
     off_topics: tuple[str, ...] = ()
+    model: ModelChoice = "configured"
+    keep_days: int = 30
+    redact: Redaction = "off"
 
 
 @dataclass(frozen=True, slots=True)

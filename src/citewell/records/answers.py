@@ -137,14 +137,16 @@ async def remove_orphaned_answers(connection: AsyncConnection) -> int:
 
 
 async def remove_old_answers(connection: AsyncConnection, keep_days: int) -> int:
-    """Remove answers older than ``keep_days``; needs a system transaction.
+    """Remove answers older than ``keep_days``, or than their workspace's policy says.
 
-    Those of a session stay as long as it: they tell which documents its messages quote.
+    Needs a system transaction. Those of a session stay as long as it: they tell which documents
+    its messages quote.
     """
     removed = await connection.scalar(
         text(
-            "WITH gone AS (DELETE FROM answers a "
-            "WHERE a.created_at < now() - make_interval(days => :days) "
+            "WITH gone AS (DELETE FROM answers a USING workspaces w WHERE a.workspace_id = w.id "
+            "AND a.created_at < now() - make_interval(days => "
+            "coalesce(CAST(w.policy ->> 'keep_days' AS integer), :days)) "
             "AND NOT EXISTS (SELECT FROM messages m "
             "WHERE m.workspace_id = a.workspace_id AND m.answer_id = a.id) "
             "RETURNING a.workspace_id, a.id), marked AS ("

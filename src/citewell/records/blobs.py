@@ -31,15 +31,30 @@ async def remove_unused_blobs(database: Database, blobs: BlobStore, hashes: Sequ
     for first in range(0, len(hashes), LOCKED_AT_ONCE):
         batch = hashes[first : first + LOCKED_AT_ONCE]
         async with database.system_transaction() as connection:
-            unused = await _list_unused(connection, batch)
-            await lock_blobs(connection, unused)
-            for sha256 in await _list_unused(connection, unused):
-                await blobs.remove(sha256)
-                removed += 1
+            removed += len(await remove_unused_batch(connection, blobs, batch))
     return removed
 
 
-async def _list_unused(connection: AsyncConnection, hashes: Sequence[str]) -> list[str]:
+async def remove_unused_batch(
+    connection: AsyncConnection, blobs: BlobStore, hashes: Sequence[str]
+) -> list[str]:
+    """Remove those of at most ``LOCKED_AT_ONCE`` files that no version names; return them.
+
+    Needs a system transaction.
+    """
+    unused = await list_unused(connection, hashes)
+    await lock_blobs(connection, unused)
+    removed = await list_unused(connection, unused)
+    for sha256 in removed:
+        await blobs.remove(sha256)
+    return removed
+
+
+async def list_unused(connection: AsyncConnection, hashes: Sequence[str]) -> list[str]:
+    """Return those of the files that no version in any workspace names.
+
+    Needs a system transaction.
+    """
     if not hashes:
         return []
     rows = await connection.scalars(

@@ -5,6 +5,7 @@ from typing import Literal
 
 from citewell.records.answer_invariants import ANSWER_INVARIANTS
 from citewell.records.audit_chain import BROKEN, CHAINED
+from citewell.records.purge_tables import LEFT_OF_PURGED, REMOVE_LEFT
 
 Cure = Literal["reindex", "statement", "files", "none"]
 
@@ -233,4 +234,5 @@ WHERE coalesce(a.rows, 0) <> (SELECT coalesce(max(number), 0)
         "none",
     ),
     CHAINED: Invariant(BROKEN, "none"),
+    "nothing is left of a purged workspace": Invariant(LEFT_OF_PURGED, "statement", REMOVE_LEFT),
 } | {name: Invariant(query, "statement", cure) for name, (query, cure) in ANSWER_INVARIANTS.items()}

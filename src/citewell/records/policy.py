@@ -22,6 +22,7 @@ def merge_policy(settings: AnswerSettings, own: Json) -> AnswerPolicy:
         "delivery": settings.delivery,
         "rewriting": settings.rewriting,
         "min_similarity": settings.min_similarity,
+        "keep_days": settings.keep_days,
         **{name: value for name, value in own.items() if name in FIELDS},
     }
     merged["off_topics"] = tuple(merged.get("off_topics", ()))

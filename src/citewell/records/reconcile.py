@@ -17,6 +17,7 @@ from citewell.records.idempotency import remove_old_keys
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
 from citewell.records.leases import requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
+from citewell.records.purge import purge_due
 from citewell.records.session import Database
 from citewell.records.sessions import remove_expired_sessions
 from citewell.records.statements import text
@@ -45,7 +46,7 @@ class Reconciler:
     orphans_due: float = 0.0
 
     async def run(self) -> None:
-        """Do one round: what is expired or old, unsent jobs, term statistics, orphan blobs.
+        """Do one round: what is expired or old, unsent jobs, term statistics, orphan blobs, purges.
 
         Raises:  Unavailable – PostgreSQL does not answer; the next round tries again.
         """
@@ -56,6 +57,7 @@ class Reconciler:
         await self._refresh_statistics()
         await ensure_vector_index(self.database, self.exact_below_chunks)
         await self._remove_orphans()
+        await purge_due(self.database, self.blobs)
 
     async def run_forever(self, pause_seconds: float) -> None:
         """Do a round now and then; one that fails is logged, and the next one tries again."""

@@ -7,12 +7,12 @@ from contextvars import ContextVar
 import structlog
 from sqlalchemy import make_url
 from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from citewell.domain import Visitor, WorkspaceId
-from citewell.errors import InsufficientStorage, Unavailable
+from citewell.errors import InsufficientStorage, NotFound, Unavailable
 from citewell.records.link import KEEPALIVE, Link, own_time
 from citewell.records.statements import text
 from citewell.records.turnstile import Turnstile
@@ -203,6 +203,10 @@ def _translated() -> Generator[None]:
         yield
     except PoolTimeout as error:
         raise Unavailable(BUSY_MESSAGE) from error
+    except IntegrityError as error:
+        if _names_a_workspace(error):
+            raise NotFound("The workspace was removed meanwhile.") from error
+        raise
     except (OperationalError, InterfaceError) as error:
         state = getattr(error.orig, "sqlstate", None) or "08"
         if state == DISK_FULL:
@@ -215,3 +219,9 @@ def _translated() -> Generator[None]:
         if state.startswith(AWAY):
             raise Unavailable(AWAY_MESSAGE) from error
         raise
+
+
+def _names_a_workspace(error: IntegrityError) -> bool:
+    """Say whether a row was to be written whose workspace is not there any more."""
+    diagnosis = getattr(error.orig, "diag", None)
+    return str(getattr(diagnosis, "constraint_name", "")).endswith("_workspaces")

@@ -86,6 +86,13 @@ workspaces = Table(
     _created(),
     _json("policy"),
     Column("archived_at", DateTime(timezone=True)),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("archived_reason", Text),
+    Column("purge_after", DateTime(timezone=True)),
+    Column("purge_requested_at", DateTime(timezone=True)),
+    Column("purge_requested_by", Text),
+    Column("purging", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_workspaces_created", "created_at", "id"),
 )
 
 collections = Table(
@@ -291,6 +298,7 @@ answers = Table(
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_answers_created", "created_at"),
+    Index("ix_answers_keep", "workspace_id", "created_at"),
 )
 
 audit_log = Table(
@@ -554,4 +562,25 @@ feedback = Table(
     PrimaryKeyConstraint("workspace_id", "answer_id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_feedback_created", "workspace_id", "created_at", "answer_id"),
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workspace_id", Uuid, nullable=False, unique=True),
+    Column("name_sha256", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    _created(),
+    Column("finished_at", DateTime(timezone=True)),
+    _json("rows_removed"),
+    _json("bytes_removed"),
+    _json("rows_left"),
+    _json("blobs_pending"),
+    Column("blobs_removed", BigInteger, nullable=False, server_default="0"),
+    Column("blob_bytes_removed", BigInteger, nullable=False, server_default="0"),
+    Column("blobs_left", BigInteger),
+    Column("keys_revoked", BigInteger, nullable=False, server_default="0"),
+    Index("ix_purges_created", "created_at", "id"),
 )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from citewell.adapters.batching import BatchingEmbedder
 from citewell.adapters.extractive import ExtractiveChatModel
@@ -141,13 +142,28 @@ def make_answer_pipeline(
     language_model: LanguageModel | None,
     reranker: Reranker | None,
 ) -> AnswerPipeline:
-    """Put the question's path together."""
+    """Put the question's path together, and beside a language model's the one without it."""
+    extractive = ExtractiveChatModel(embedder, settings.answer.max_sentences)
+    if language_model is None:
+        return _make_pipeline(settings, database, embedder, extractive, reranker)
+    writer = GroundedWriter(language_model, most_output_tokens=settings.model.max_output_tokens)
+    own = None if settings.rerank.by == "model" else reranker
+    quoting = _make_pipeline(settings, database, embedder, extractive, own)
+    return replace(
+        _make_pipeline(settings, database, embedder, writer, reranker),
+        language_model=language_model,
+        quoting=replace(quoting, expansion=replace(quoting.expansion, most_tokens=0)),
+    )
+
+
+def _make_pipeline(
+    settings: Settings,
+    database: Database,
+    embedder: Embedder,
+    chat_model: ChatModel,
+    reranker: Reranker | None,
+) -> AnswerPipeline:
     retrieval = settings.retrieval
-    chat_model: ChatModel = ExtractiveChatModel(embedder, settings.answer.max_sentences)
-    if language_model is not None:
-        chat_model = GroundedWriter(
-            language_model, most_output_tokens=settings.model.max_output_tokens
-        )
     return AnswerPipeline(
         embedder=embedder,
         store=PgVectorStore(
@@ -155,7 +171,6 @@ def make_answer_pipeline(
         ),
         index=PostgresChunkIndex(database),
         chat_model=chat_model,
-        language_model=language_model,
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,
         max_question_characters=settings.answer.max_question_characters,

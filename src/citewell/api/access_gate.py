@@ -1,0 +1,108 @@
+"""The gate as middleware: every request passes it, whatever the framework would do with it.
+
+Every address is in ``rights.RIGHTS``. One that is not needs a valid credential before it is said
+that there is no such address.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import Headers
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from citewell.api.call import Call
+from citewell.api.denials import Denials
+from citewell.api.gate import Caller, Gate, visitor_of
+from citewell.api.problems import known_response
+from citewell.api.rights import ANY, OPEN, RIGHTS, Right
+from citewell.errors import AccessError, CitewellError
+from citewell.records.session import enter_as
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call and the gate that it passed; kept so that it may decide about an open stream again."""
+
+    gate: Gate
+    call: Call
+
+    async def admit(self) -> Caller:
+        """Return who calls, when they may now.
+
+        Raises:  as ``Gate.admit`` does.
+        """
+        return await self.gate.admit(self.call)
+
+
+class AccessGate:
+    """Pure ASGI middleware: lets a request through when the gate does."""
+
+    def __init__(self, app: ASGIApp, rights: Mapping[str, Right] = RIGHTS) -> None:
+        self._app = app
+        self._exact = {name: right for name, right in rights.items() if "{" not in name}
+        self._patterns = [
+            (name.partition(" ")[0], compile_path(name.partition(" ")[2])[0], name, right)
+            for name, right in rights.items()
+            if "{" in name
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] == "http":
+            call = self.call_of(scope)
+            if call.right is not OPEN:
+                gate: Gate = scope["app"].state.gate
+                try:
+                    caller = await gate.admit(call)
+                except CitewellError as error:
+                    await known_response(error)(scope, receive, send)
+                    return
+                # A workspace that is renamed meanwhile is still the same to an open stream.
+                again = replace(call, named=str(caller.workspace_id))
+                state = scope.setdefault("state", {})
+                state.update(caller=caller, admission=Admission(gate, again))
+                enter_as(visitor_of(caller))
+                send = _noting(gate.denials, caller, call.address, scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def call_of(self, scope: Scope) -> Call:
+        """Return a request as the gate sees it; an address that is unknown needs any credential."""
+        method, path = scope["method"], scope["path"]
+        address, right, named = f"{method} {path}", self._exact.get(f"{method} {path}"), None
+        if right is None:
+            address, right = method, ANY
+            for wanted, pattern, name, needed in self._patterns:
+                found = pattern.match(path) if wanted == method else None
+                if found is not None:
+                    address, right = name, needed
+                    named = found["workspace_id"] if needed.place == "named" else None
+                    break
+        client = scope.get("client")
+        return Call(method, Headers(scope=scope), client and client[0], address, right, named)
+
+
+def _noting(
+    denials: Denials, caller: Caller, address: str, scope: Scope, receive: Receive, send: Send
+) -> Send:
+    """Return a ``send`` that notes a denial of the application itself before it is told.
+
+    One that cannot be noted becomes the error of the ledger: no denial goes without its row.
+    """
+    told = False
+
+    async def noting(message: Message) -> None:
+        nonlocal told
+        if message["type"] == "http.response.start" and message["status"] == AccessError.status:
+            try:
+                await denials.note(caller.principal, caller.workspace_id, address)
+            except CitewellError as error:
+                told = True
+                await known_response(error)(scope, receive, send)
+        if not told:
+            await send(message)
+
+    return noting

@@ -1,0 +1,70 @@
+"""Which tables a purge empties, and in which order: all that name a workspace, but for records."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from citewell.records.tables import metadata
+
+KEPT = frozenset({"audit_log", "purges"})
+"""Records of what was done: they outlive the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """A table that a purge empties; ``leaves`` keeps rows that others of it still belong to."""
+
+    name: str
+    leaves: str
+
+
+def _leaves_of(table: Table) -> str:
+    """Return the condition on ``t`` that no other row of its own table belongs to it.
+
+    A cascade would remove those others uncounted, and all in one statement.
+    """
+    clauses: list[str] = []
+    for constraint in table.foreign_key_constraints:
+        if constraint.referred_table is table:
+            joined = " AND ".join(
+                f"c.{element.parent.name} = t.{element.column.name}"
+                for element in constraint.elements
+            )
+            clauses.append(f" AND NOT EXISTS (SELECT FROM {table.name} c WHERE {joined})")
+    return "".join(clauses)
+
+
+def _list_emptied() -> tuple[Emptied, ...]:
+    """Return the tables, children before what they belong to, but jobs before all.
+
+    A worker whose job is gone holds it no more, so that nothing is published any more.
+    """
+    named = [
+        table
+        for table in reversed(metadata.sorted_tables)
+        if "workspace_id" in table.columns and table.name not in KEPT
+    ]
+    named.sort(key=lambda table: table.name != "jobs")
+    return tuple(Emptied(table.name, _leaves_of(table)) for table in named)
+
+
+EMPTIED = _list_emptied()
+_PURGED = "(SELECT workspace_id FROM purges WHERE finished_at IS NOT NULL)"
+
+LEFT_OF_PURGED = " UNION ALL ".join(
+    [
+        f"SELECT workspace_id, '{each.name}' FROM {each.name} WHERE workspace_id IN {_PURGED}"
+        for each in EMPTIED
+    ]
+    + [f"SELECT id, 'workspaces' FROM workspaces WHERE id IN {_PURGED}"]
+)
+"""Breaches of a purge's promise: the workspace and the table of each row that is left."""
+
+REMOVE_LEFT = (
+    "WITH "
+    + ", ".join(
+        f"in_{each.name} AS (DELETE FROM {each.name} WHERE workspace_id IN {_PURGED})"
+        for each in EMPTIED
+    )
+    + f" DELETE FROM workspaces WHERE id IN {_PURGED}"
+)

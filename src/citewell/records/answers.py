@@ -13,6 +13,8 @@ from citewell.records.statements import text
 
 AnswerStatus = Literal["complete", "incomplete"]
 YOUNG_MINUTES = 15
+REMOVED_AT_ONCE = 10_000
+"""Old answers of one workspace that one round removes; so each is found by its index."""
 
 
 async def add_answer(  # noqa: PLR0913 - a row has as many columns
@@ -140,20 +142,24 @@ async def remove_old_answers(connection: AsyncConnection, keep_days: int) -> int
     """Remove answers older than ``keep_days``, or than their workspace's policy says.
 
     Needs a system transaction. Those of a session stay as long as it: they tell which documents
-    its messages quote.
+    its messages quote. Returns how many went: of each workspace at most ``REMOVED_AT_ONCE``.
     """
     removed = await connection.scalar(
         text(
-            "WITH gone AS (DELETE FROM answers a USING workspaces w WHERE a.workspace_id = w.id "
+            "WITH old AS MATERIALIZED (SELECT w.id AS workspace_id, found.id FROM workspaces w, "
+            "LATERAL (SELECT a.id FROM answers a WHERE a.workspace_id = w.id "
             "AND a.created_at < now() - make_interval(days => "
             "coalesce(CAST(w.policy ->> 'keep_days' AS integer), :days)) "
             "AND NOT EXISTS (SELECT FROM messages m "
             "WHERE m.workspace_id = a.workspace_id AND m.answer_id = a.id) "
+            "ORDER BY a.created_at LIMIT :most) AS found), "
+            "gone AS (DELETE FROM answers a USING old "
+            "WHERE a.workspace_id = old.workspace_id AND a.id = old.id "
             "RETURNING a.workspace_id, a.id), marked AS ("
             + MARK_JOBS
             + ") SELECT count(*) FROM gone"
         ),
-        {"days": keep_days},
+        {"days": keep_days, "most": REMOVED_AT_ONCE},
     )
     return removed or 0
 

@@ -182,9 +182,15 @@ NO_CHANGE = {
 """Not every POST changes something: these look, or try the queue."""
 
 
+APART = ("/workspaces", "/exports", "/auth/", "/quotas", "/collections/{name}/quota")
+"""Their rows are looked at where they are tested: test_workspaces, test_exports, test_signin,
+test_quotas."""
+
+
 def test_every_address_that_may_change_something_is_in_the_table() -> None:
     others = {name for name in RIGHTS if not name.startswith("GET ")} - QUESTIONS - NO_CHANGE
-    assert others == CHANGES.keys()
+    tested = {name for name in others if not name.partition(" ")[2].startswith(APART)}
+    assert tested == CHANGES.keys()
 
 
 @pytest.mark.parametrize("address", CHANGES)

@@ -6,7 +6,7 @@ from sqlalchemy import Table
 
 from citewell.records.tables import metadata
 
-KEPT = frozenset({"audit_log", "purges"})
+KEPT = frozenset({"audit_log", "audit_chain", "audit_heads", "purges"})
 """Records of what was done: they outlive the workspace."""
 
 

@@ -13,7 +13,7 @@ from citewell.records.tables import metadata
 from citewell.records.version_rows import chunk_id
 from records.rows import A, add_document, add_workspace, count
 
-SYSTEM_ONLY = ["principals", "memberships", "browser_sessions"]
+SYSTEM_ONLY = ["principals", "memberships", "browser_sessions", "sign_ins"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
 OWNED = [name for name in TABLES if name != "workspaces"]
 REST = """
@@ -30,7 +30,9 @@ INSERT INTO webhook_deliveries (workspace_id, id, webhook_id, job_id, event)
 INSERT INTO sessions (workspace_id, id, expires_at) VALUES (:w, :w, now() + interval '1 hour');
 INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
     VALUES (:w, :w, 0, 'user', 'secret');
-INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret')
+INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret');
+INSERT INTO exports (workspace_id, id, kind, format, expires_at)
+    SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs WHERE workspace_id = :w
 """
 
 

@@ -13,6 +13,7 @@ from citewell.api import (
     chat,
     collections,
     documents,
+    exports,
     feedback,
     health,
     ingest,
@@ -27,6 +28,7 @@ from citewell.api import (
     replay,
     results,
     sessions,
+    signin,
     tasks,
     webhooks,
 )
@@ -74,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_services(settings) as services:
             app.state.services = services
+            app.state.denials = signin.Denials()
             app.state.live_answers = LiveAnswers()
             app.state.gate = Gate(services.database, settings.auth, required=key_required(settings))
             await add_fleet_keys(services)
@@ -119,6 +122,8 @@ def create_app(settings: Settings) -> FastAPI:
         policy,
         recheck,
         keys,
+        signin,
+        exports,
         health,
         openai,
     ):

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from citewell.api.browser import CSRF_HEADER, READING, SESSION_COOKIE, read_cookie
 from citewell.api.context import request_id
 from citewell.api.problems import known_response
 from citewell.api.rights import ANY, OPEN, RIGHTS, Right
@@ -37,6 +38,7 @@ from citewell.errors import (
     Unauthenticated,
 )
 from citewell.records.audit import add_audits
+from citewell.records.browser_sessions import SignedIn, find_session
 from citewell.records.credentials import PREFIX, digest_of, read_credential
 from citewell.records.principals import find_key
 from citewell.records.session import Database, enter_as
@@ -72,15 +74,18 @@ class Gate:
         self._required = required
         self._principals: dict[bytes, tuple[float, Principal | None]] = {}
         self._standings: dict[str, tuple[float, Standing | None]] = {}
+        self._sessions: dict[bytes, tuple[float, SignedIn | None]] = {}
 
-    async def admit(self, headers: Headers, client: str | None, right: Right) -> Caller:
+    async def admit(
+        self, headers: Headers, client: str | None, right: Right, method: str
+    ) -> Caller:
         """Return who calls, when they may.
 
         Raises:  Unauthenticated – no valid credential.  NotFound – unknown or foreign workspace.
                  InputError – it is not clear which workspace is meant.  AccessError – the role is
                  too small.  Conflict – the workspace is archived, and the request writes.
         """
-        principal = await self.identify(headers, client)
+        principal = await self.identify(headers, client, method)
         if right.place == "installation":
             if not principal.is_owner:
                 raise AccessError("Only an owner of this installation may do this.")
@@ -101,19 +106,23 @@ class Gate:
             )
         return Caller(principal, standing.workspace_id, role)
 
-    async def identify(self, headers: Headers, client: str | None) -> Principal:
+    async def identify(self, headers: Headers, client: str | None, method: str) -> Principal:
         """Return whom the request's credential stands for.
 
         Raises:  Unauthenticated – it has none that is valid; always with the same words.
+                 AccessError – it is a browser's session, and the change may not be its page's.
         """
         given = _credentials(headers)
         # OpenAI's clients always send some key; what is none of ours says nothing about who calls.
         ours = any(key.startswith(PREFIX) for key in given)
         if not self._required and not ours and _is_local(headers, client):
             return LOCAL_PRINCIPAL
+        session = read_cookie(headers, SESSION_COOKIE)
+        if not given and session is not None:
+            return await self._signed_in(session, headers, method)
         if len(set(given)) != 1:
             raise Unauthenticated
-        principal = await self._principal_of(given[0])
+        principal = await self.principal_of(given[0])
         if principal is None:
             raise Unauthenticated
         return principal
@@ -122,8 +131,37 @@ class Gate:
         """Look everything up anew from now on: a key or a workspace was changed here."""
         self._principals.clear()
         self._standings.clear()
+        self._sessions.clear()
 
-    async def _principal_of(self, given: str) -> Principal | None:
+    async def find_session(self, secret: str) -> SignedIn | None:
+        """Return the browser's session that a cookie's secret stands for."""
+        if not secret or self._auth.pepper is None:
+            return None
+        digest = digest_of(secret, self._auth.pepper)
+        known = self._sessions.get(digest)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        async with self._database.system_transaction() as connection:
+            session = await find_session(connection, digest)
+        _remember(self._sessions, digest, session, self._auth.cache_seconds)
+        return session
+
+    async def _signed_in(self, secret: str, headers: Headers, method: str) -> Principal:
+        session = await self.find_session(secret)
+        if session is None:
+            raise Unauthenticated
+        if method not in READING:
+            given = digest_of(headers.get(CSRF_HEADER, ""), self._auth.pepper)
+            if not hmac.compare_digest(session.csrf_digest, given):
+                raise AccessError(
+                    "A browser's change needs the token of its session in X-CSRF-Token. "
+                    "GET /auth/csrf has it.",
+                    code="csrf",
+                )
+        return session.principal
+
+    async def principal_of(self, given: str) -> Principal | None:
+        """Return whom a key stands for; None when it is not valid."""
         local = self._auth.local_key
         if local is not None and hmac.compare_digest(
             local.get_secret_value().encode(), given.encode("utf-8", "replace")
@@ -230,7 +268,7 @@ class AccessGate:
     async def _admit(self, scope: Scope, right: Right) -> Caller:
         gate: Gate = scope["app"].state.gate
         client = scope.get("client")
-        return await gate.admit(Headers(scope=scope), client and client[0], right)
+        return await gate.admit(Headers(scope=scope), client and client[0], right, scope["method"])
 
 
 def require_rights(addresses: Mapping[str, Mapping[str, object]]) -> None:

@@ -10,7 +10,18 @@ import httpx
 import typer
 
 from citewell import __version__
-from citewell.cli import answers, collections, demo, documents, files, jobs, keys, operate, serve
+from citewell.cli import (
+    answers,
+    collections,
+    demo,
+    documents,
+    exports,
+    files,
+    jobs,
+    keys,
+    operate,
+    serve,
+)
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
 from citewell.telemetry import configure_logging
@@ -56,6 +67,7 @@ app.command("documents", rich_help_panel="Use")(documents.documents)
 app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)
 app.command("reindex", rich_help_panel="Use")(jobs.reindex)
+app.command("export", rich_help_panel="Use")(exports.export)
 app.add_typer(keys.keys, rich_help_panel="Look after")
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)

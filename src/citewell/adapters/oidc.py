@@ -152,7 +152,7 @@ class OidcProvider:
 
     async def _get(self, url: str) -> dict[str, Any]:
         async with self._open() as http:
-            reply = await http.get(url, withhold_token=True)
+            reply = await http.request("GET", url, withhold_token=True)
             reply.raise_for_status()
             found: Any = reply.json()
         if not isinstance(found, dict):
@@ -200,7 +200,8 @@ class OidcProvider:
         """Return what the provider tells of somebody beside the id token."""
         provider = await self._provider()
         async with self._open() as http:
-            reply = await http.get(
+            reply = await http.request(
+                "GET",
                 provider.metadata["userinfo_endpoint"],
                 withhold_token=True,
                 headers={"Authorization": f"Bearer {token.get('access_token')}"},

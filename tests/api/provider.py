@@ -27,6 +27,7 @@ class Provider:
     """What the provider knows, and how it behaves."""
 
     issuer: str = ""
+    served_at: str = ""
     claims: Claims = field(default_factory=lambda: {"sub": "ada-1", "name": "Ada", "groups": []})
     change: Callable[[Claims], Claims] = lambda claims: claims
     userinfo: Claims | None = None
@@ -101,5 +102,5 @@ async def open_provider() -> AsyncIterator[Provider]:
         ]
     )
     async with serve(app) as url:  # pyright: ignore
-        provider.issuer = url
+        provider.issuer = provider.served_at = url
         yield provider

@@ -30,31 +30,52 @@ ROLES = (
 )
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Provider]:
     async with open_provider() as opened:
         yield opened
 
 
-@pytest.fixture
-async def guarded(
-    provider: Provider,
-    database_url: str,
+@pytest.fixture(scope="module")
+async def shared(
+    running: Provider,
+    clone: Callable[[], Any],
     make_settings: Callable[..., Settings],
     ingest: IngestPipeline,
-    tmp_path: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Api]:
     oidc = OidcSettings(
-        issuer=provider.issuer,
+        issuer=running.issuer,
         client_id=CLIENT_ID,
         client_secret=SecretStr(CLIENT_SECRET),
         redirect_url=CALLBACK,
         roles=ROLES,
         timeout_seconds=2,
     )
-    settings = make_settings(database_url, tmp_path, auth=REQUIRED, oidc=oidc)
-    async with open_api(settings, ingest) as opened:
-        yield opened
+    with clone() as url:
+        data = tmp_path_factory.mktemp("data")
+        settings = make_settings(url, data, auth=REQUIRED, oidc=oidc)
+        async with open_api(settings, ingest) as opened:
+            yield opened
+
+
+@pytest.fixture
+def provider(running: Provider) -> Provider:
+    """A provider that tells the truth again, with a new key."""
+    fresh = Provider(issuer=running.served_at)
+    vars(running).update(vars(fresh) | {"served_at": running.served_at})
+    return running
+
+
+@pytest.fixture
+async def guarded(shared: Api, provider: Provider) -> Api:
+    """An application that nobody signed in to yet, and that knows nothing of the provider."""
+    await query(shared, "DELETE FROM principals RETURNING id")
+    await query(shared, "DELETE FROM sign_ins RETURNING digest")
+    newest = await query(shared, "SELECT coalesce(max(id), 0) FROM audit_log")
+    shared.app.state.audited_from = newest[0][0]
+    vars(shared.services.identity)["_known"] = None
+    return shared
 
 
 @pytest.fixture
@@ -112,8 +133,9 @@ async def test_a_person_signs_in_with_the_rights_of_their_groups(
     rows = await query(
         guarded,
         "SELECT a.action, a.outcome, a.actor, p.kind, p.subject FROM audit_log a "
-        "JOIN principals p ON p.id::text = a.target WHERE a.workspace_id = :w",
+        "JOIN principals p ON p.id::text = a.target WHERE a.workspace_id = :w AND a.id > :mark",
         w=INSTALLATION,
+        mark=guarded.app.state.audited_from,
     )
     assert rows == [("auth.login", "done", "person:ada-1", "person", "ada-1")]
     made = await query(guarded, "SELECT actor FROM audit_log WHERE action = 'collection.add'")
@@ -152,7 +174,10 @@ async def test_a_person_without_a_group_of_ours_is_told_so(
     assert "none of your groups has a right here" in problem["detail"]
     assert "citewell_session" not in client.cookies
     denied = await query(
-        guarded, "SELECT target FROM audit_log WHERE action = 'auth.login' AND outcome = 'denied'"
+        guarded,
+        "SELECT target FROM audit_log WHERE action = 'auth.login' AND outcome = 'denied' "
+        "AND id > :mark",
+        mark=guarded.app.state.audited_from,
     )
     assert denied == [("person:ada-1",)]
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from api.keyring import LOCAL_KEY, OWNER, REQUIRED, bearer, make_key, make_workspace
 from api.stage import Api, open_api, require_problem
-from citewell.api.signin import MOST_DENIALS
+from citewell.api.signin import MOST_DENIALS, Denials
 from citewell.domain import INSTALLATION
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.credentials import new_credential
@@ -18,18 +18,28 @@ from citewell.settings import Settings
 PUBLIC_HOST = "citewell.example.org"
 
 
-@pytest.fixture
-async def guarded(
-    database_url: str,
+@pytest.fixture(scope="module")
+async def shared(
+    clone: Callable[[], Any],
     make_settings: Callable[..., Settings],
     ingest: IngestPipeline,
-    tmp_path: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Api]:
-    settings = make_settings(
-        database_url, tmp_path, auth=REQUIRED, allowed_hosts=("127.0.0.1", PUBLIC_HOST)
-    )
-    async with open_api(settings, ingest) as opened:
-        yield opened
+    with clone() as url:
+        data, hosts = tmp_path_factory.mktemp("data"), ("127.0.0.1", PUBLIC_HOST)
+        settings = make_settings(url, data, auth=REQUIRED, allowed_hosts=hosts)
+        async with open_api(settings, ingest) as opened:
+            yield opened
+
+
+@pytest.fixture
+async def guarded(shared: Api) -> Api:
+    """An application that nobody has a key of yet; ``audited`` shows what comes after now."""
+    await run_sql(shared, "DELETE FROM principals")
+    newest = await run_sql(shared, "SELECT coalesce(max(id), 0) FROM audit_log")
+    shared.app.state.audited_from = newest.scalar_one()
+    shared.app.state.denials = Denials()
+    return shared
 
 
 def browser(api: Api, base_url: str = "http://127.0.0.1:8000") -> httpx.AsyncClient:
@@ -54,8 +64,9 @@ async def audited(api: Api) -> list[tuple[str, ...]]:
     rows = await run_sql(
         api,
         "SELECT action, outcome, actor, target FROM audit_log WHERE workspace_id = :w "
-        "AND action LIKE 'auth.%' ORDER BY id",
+        "AND action LIKE 'auth.%' AND id > :mark ORDER BY id",
         w=INSTALLATION,
+        mark=api.app.state.audited_from,
     )
     return [tuple(row) for row in rows]
 

@@ -58,7 +58,8 @@ def export(  # noqa: PLR0913, PLR0917 - typer reads a command's options from its
     if as_json and output is not None:
         typer.echo(json.dumps(ended))
     elif output is not None:
-        stderr.print(f"{ended['row_count']} rows in {escape(str(output))}.")
+        rows = ended["row_count"]
+        stderr.print(f"{rows} {'row' if rows == 1 else 'rows'} in {escape(str(output))}.")
 
 
 def _read_filters(given: list[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """citewell export against a running server and its workers."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -15,8 +16,8 @@ def test_records_are_exported_to_a_file(data: Path, tmp_path: Path) -> None:
         program.json("ingest", str(tmp_path / "=clock.txt"))
         done = program.run("export", "documents", "--format", "csv", "-o", str(output))
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith("1 row in ")
-        (row,) = csv.DictReader(output.open(encoding="utf-8", newline=""))
+        assert done.stderr.strip().startswith("1 row in ")
+        (row,) = csv.DictReader(io.StringIO(output.read_text(encoding="utf-8")))
         assert row["name"] == "'=clock.txt"
         printed = program.run("export", "audit", "--filter", "action=document.upload")
         (line,) = printed.stdout.splitlines()
@@ -24,6 +25,6 @@ def test_records_are_exported_to_a_file(data: Path, tmp_path: Path) -> None:
         for wrong in (["export", "nothing"], ["export", "audit", "--filter", "rating=up"]):
             refused = program.run(*wrong)
             assert refused.returncode == 1
-            assert refused.stderr.startswith("citewell: ")
+            assert refused.stderr.strip().startswith("citewell: ")
         assert program.run("export", "audit", "--filter", "rating").returncode == 2
         assert [path.name for path in tmp_path.glob(".export-*")] == []

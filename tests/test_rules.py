@@ -22,7 +22,7 @@ from citewell.records.tables import metadata
 SOURCE = Path(citewell.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "versions" not in path.parts)
 RECORDS = [path.stem for path in (SOURCE / "records").glob("*.py") if path.stem != "__init__"]
-SYSTEM_ONLY = {"principals", "memberships", "browser_sessions", "purges"}
+SYSTEM_ONLY = {"principals", "memberships", "browser_sessions", "sign_ins", "purges"}
 """Credentials, and proofs of purges: the application's role may not even read them."""
 WITHOUT_WORKSPACE = {"workspaces", "workers"} | SYSTEM_ONLY
 TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)

@@ -7,6 +7,7 @@ Nested fields join with two underscores: ``CITEWELL_RETRIEVAL__CANDIDATES=200``.
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -23,6 +24,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from citewell.errors import InputError
 
 MEBIBYTE = 1024 * 1024
+LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]", "localhost"})
+CALLBACK_PATH = "/auth/oidc/callback"
 LEAST_PEPPER_CHARACTERS = 32
 
 
@@ -36,6 +39,12 @@ def default_cache_folder() -> Path:
     """Return this user's cache folder, by the XDG base directory rules."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "citewell"
+
+
+def _is_private_link(url: str) -> bool:
+    """Say whether nobody between can read what goes to an address."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 class _Group(BaseModel):
@@ -277,6 +286,14 @@ class JobSettings(_Group):
     )
 
 
+class ExportSettings(_Group):
+    """Files of records that an admin asked for."""
+
+    keep_days: float = Field(
+        default=7.0, gt=0, le=3650, description="Days that an export's file can be downloaded."
+    )
+
+
 class VersionSettings(_Group):
     """What is kept of documents that were uploaded anew."""
 
@@ -329,6 +346,10 @@ class AuthSettings(_Group):
         description="How long a process goes on trusting a key that was revoked elsewhere.",
     )
 
+    session_hours: float = Field(
+        default=12.0, gt=0, le=720, description="Hours until a browser has to sign in again."
+    )
+
     @field_validator("pepper")
     @classmethod
     def _long_enough(cls, pepper: SecretStr | None) -> SecretStr | None:
@@ -337,6 +358,43 @@ class AuthSettings(_Group):
         if len(pepper.get_secret_value()) < LEAST_PEPPER_CHARACTERS:
             raise ValueError(f"must have {LEAST_PEPPER_CHARACTERS} characters or more")
         return pepper
+
+
+class OidcSettings(_Group):
+    """Sign-in at a provider, by OpenID Connect; needs ``citewell[oidc]``."""
+
+    issuer: str | None = Field(
+        default=None, description="The provider's issuer, as its discovery document names it."
+    )
+    client_id: str | None = Field(default=None, description="Our id at the provider.")
+    client_secret: SecretStr | None = Field(
+        default=None, description="Our secret at the provider; none for a public client."
+    )
+    redirect_url: str | None = Field(
+        default=None,
+        description="Our address that ends with /auth/oidc/callback, as the provider knows it.",
+    )
+    scopes: str = Field(default="openid profile email", description="What the provider is asked.")
+    groups_claim: str = Field(default="groups", description="Claim that holds a person's groups.")
+    roles: str | None = Field(
+        default=None,
+        description="What groups may do: GROUP=owner or GROUP=ROLE@WORKSPACE, with commas.",
+    )
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, le=60, description="Longest time for one call of the provider."
+    )
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        if not self.issuer:
+            return self
+        if not (self.client_id and self.redirect_url and self.roles):
+            raise ValueError("set client_id, redirect_url and roles together with issuer")
+        if not self.redirect_url.endswith(CALLBACK_PATH):
+            raise ValueError(f"redirect_url must end with {CALLBACK_PATH}")
+        if not all(map(_is_private_link, (self.issuer, self.redirect_url))):
+            raise ValueError("issuer and redirect_url must begin with https://")
+        return self
 
 
 class Settings(BaseSettings):
@@ -378,6 +436,7 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
     auth: AuthSettings = AuthSettings()
+    oidc: OidcSettings = OidcSettings()
     log: LogSettings = LogSettings()
     upload: UploadSettings = UploadSettings()
     parse: ParseSettings = ParseSettings()
@@ -392,6 +451,7 @@ class Settings(BaseSettings):
     versions: VersionSettings = VersionSettings()
     workspaces: WorkspaceSettings = WorkspaceSettings()
     egress: EgressSettings = EgressSettings()
+    exports: ExportSettings = ExportSettings()
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -438,9 +498,6 @@ class Settings(BaseSettings):
     def blobs_folder(self) -> Path:
         """Where uploaded bytes lie."""
         return self.data / "blobs"
-
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]", "localhost"})
 
 
 def key_required(settings: Settings) -> bool:

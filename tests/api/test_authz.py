@@ -22,7 +22,7 @@ from citewell.settings import Settings
 
 TABLE = Path(__file__).parents[1] / "authz.csv"
 CALLERS = ["nobody", "viewer", "editor", "admin", "owner", "foreign", "archived"]
-CARRIERS = ["bearer", "x-api-key"]
+CARRIERS = ["bearer", "x-api-key", "cookie"]
 
 
 def read_table() -> list[dict[str, str]]:
@@ -80,16 +80,29 @@ async def test_each_caller_gets_what_the_table_says(
     for caller in CALLERS:
         key, workspace = callers[caller]
         for carrier in CARRIERS if key else CARRIERS[:1]:
-            headers = {"X-Workspace-ID": str(workspace)}
-            if key:
-                headers |= (
-                    {"Authorization": f"Bearer {key}"}
-                    if carrier == "bearer"
-                    else {"X-API-Key": key}
-                )
+            headers = {"X-Workspace-ID": str(workspace)} | await carry(guarded, key, carrier)
             ids = Ids(workspace_id=str(workspace))
             reply = await guarded.client.request(method, path.format_map(ids), headers=headers)
             assert outcome(reply) == row[caller], (caller, carrier, reply.text)
+            if path == "/auth/logout" and key is not None:
+                sessions.pop(key, None)
+
+
+async def carry(api: Api, key: str | None, carrier: str) -> dict[str, str]:
+    """Return the headers by which a caller shows a key, or the browser's session that it opens."""
+    if key is None:
+        return {}
+    if carrier != "cookie":
+        return {"Authorization": f"Bearer {key}"} if carrier == "bearer" else {"X-API-Key": key}
+    if key not in sessions:
+        reply = await api.client.post("/auth/login", json={"key": key})
+        cookie = f"citewell_session={reply.cookies['citewell_session']}"
+        sessions[key] = {"Cookie": cookie, "X-CSRF-Token": reply.json()["csrf_token"]}
+        api.client.cookies.clear()
+    return sessions[key]
+
+
+sessions: dict[str, dict[str, str]] = {}
 
 
 class Ids(dict[str, str]):

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -88,6 +88,33 @@ class BlobStoreContract:
         added = [(await store.add(io.BytesIO(bytes([n]))))[0] for n in range(20)]
         assert sorted(await store.list_hashes(-1)) == sorted(added)
         assert await store.list_hashes(3600) == []
+
+    async def test_parts_become_one_blob(
+        self, store: BlobStore, count_files: Callable[[], int]
+    ) -> None:
+        async def parts() -> AsyncGenerator[bytes]:
+            for part in (b"one ", b"", b"two"):
+                yield part
+
+        added = await store.add_parts(parts())
+        assert added == await store.add(io.BytesIO(b"one two"))
+        assert count_files() == 1
+        path = await store.find_path(added[0])
+        assert path is not None
+        assert read(path) == b"one two"
+
+    @pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("broken")])
+    async def test_parts_that_fail_leave_nothing(
+        self, store: BlobStore, count_files: Callable[[], int], error: Exception
+    ) -> None:
+        async def parts() -> AsyncGenerator[bytes]:
+            yield b"x" * 1024
+            raise error
+
+        expected = InsufficientStorage if isinstance(error, OSError) else ValueError
+        with pytest.raises(expected):
+            await store.add_parts(parts())
+        assert count_files() == 0
 
     @pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("broken")])
     async def test_a_stream_that_fails_leaves_nothing(

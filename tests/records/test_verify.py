@@ -13,7 +13,7 @@ from citewell.records.documents import remove_document
 from citewell.records.invariants import INVARIANTS
 from citewell.records.leases import fail_job
 from citewell.records.session import Database
-from citewell.records.verify import QUOTED, verify
+from citewell.records.verify import NEEDED, QUOTED, STORED, verify
 from records.rows import A, add_document, add_workspace, claim, upload, value
 
 SABOTAGE = {
@@ -55,6 +55,7 @@ SABOTAGE = {
         "UPDATE jobs SET status = 'running', task = 'wait'",
         "UPDATE jobs SET status = 'queued', task = 'embed'",
         "UPDATE jobs SET status = 'queued', task = 'answer'",
+        "UPDATE jobs SET status = 'queued', task = 'export'",
     ],
     "no question outlives its job": ["""UPDATE jobs SET payload = '{"text": "Q?"}'"""],
     "every answered question has its answer until that is removed": [
@@ -75,6 +76,10 @@ SABOTAGE = {
         SELECT workspace_id, id, now(), id, now() - interval '1 hour' FROM documents""",
     ],
     "every finished job published its version": ["UPDATE versions SET published_at = NULL"],
+    "every succeeded export names its file": [
+        """INSERT INTO exports (workspace_id, id, kind, format, expires_at)
+        SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs""",
+    ],
     "every failed job says why": [
         "UPDATE jobs SET status = 'failed'",
         "UPDATE jobs SET status = 'cancelled', reason = 'x'",
@@ -180,8 +185,7 @@ async def test_a_lost_a_changed_and_a_stray_file_are_found(
     path = await blobs.find_path(sha256)
     assert path is not None
     found = File(path)
-    stored = "every version's file is stored, with that sha256"
-    stray = "every stored file belongs to a version"
+    stored, stray = STORED, NEEDED
     found.write(b"other bytes")
     assert await broken(database, blobs) == {stored: 1}
     found.remove()

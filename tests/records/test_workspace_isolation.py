@@ -13,7 +13,7 @@ from citewell.records.tables import metadata
 from citewell.records.version_rows import chunk_id
 from records.rows import A, add_document, add_workspace, count
 
-SYSTEM_ONLY = ["principals", "memberships", "browser_sessions", "purges"]
+SYSTEM_ONLY = ["principals", "memberships", "browser_sessions", "sign_ins", "purges"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
 APPEND_ONLY = ["audit_log", "audit_chain", "audit_heads"]
 OWNED = [name for name in TABLES if name != "workspaces"]
@@ -34,7 +34,9 @@ INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
 INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret');
 INSERT INTO chat_logs (workspace_id, answer_id, channel, mode, model, status, refused,
     citation_count, input_tokens, output_tokens, redaction)
-    VALUES (:w, :w, 'api', 'standard', 'extractive', 'complete', false, 1, 0, 0, 'off')
+    VALUES (:w, :w, 'api', 'standard', 'extractive', 'complete', false, 1, 0, 0, 'off');
+INSERT INTO exports (workspace_id, id, kind, format, expires_at)
+    SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs WHERE workspace_id = :w
 """
 
 

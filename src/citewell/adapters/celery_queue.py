@@ -23,6 +23,7 @@ ROUTES: dict[Task, str] = {
     "embed": "vectorstore",
     "publish": "vectorstore",
     "answer": "rag",
+    "export": "default",
 }
 MESSAGE_JOBS = 8
 """Jobs that one message may tell of."""

@@ -1,11 +1,12 @@
 """Blobs in a local folder: two letters of the sha256, then the sha256."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +32,18 @@ class LocalBlobStore:
         with self._translated():
             return await asyncio.to_thread(self._write, stream)
 
+    async def add_parts(self, parts: AsyncIterable[bytes]) -> tuple[str, int]:
+        """Store bytes that are made while they are stored; return their sha256 and size."""
+        with self._translated():
+            new = await asyncio.to_thread(_NewBlob, self._folder)
+            try:
+                async for part in parts:
+                    await asyncio.to_thread(new.write, part)
+                return await asyncio.to_thread(self._keep, new)
+            except BaseException:
+                new.discard()
+                raise
+
     async def find_path(self, sha256: str) -> str | None:
         """Return a path to the blob's bytes, or None."""
         with self._translated():
@@ -47,7 +60,7 @@ class LocalBlobStore:
             await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
 
     async def remove_unfinished(self, older_than_seconds: float) -> None:
-        """Remove what interrupted uploads left behind longer ago than this."""
+        """Remove what interrupted additions left behind longer ago than this."""
         with self._translated():
             await asyncio.to_thread(self._remove_unfinished, time.time() - older_than_seconds)
 
@@ -76,28 +89,27 @@ class LocalBlobStore:
         return None
 
     def _write(self, stream: BinaryIO) -> tuple[str, int]:
-        digest, size = hashlib.sha256(), 0
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="new-", delete=False) as new:
-            temporary = Path(new.name)
-            try:
-                while data := stream.read(READ_BYTES):
-                    digest.update(data)
-                    size += len(data)
-                    new.write(data)
-                new.flush()
-                os.fsync(new.fileno())
-                path = self._path(digest.hexdigest())
-                if path.exists():
-                    os.utime(path)
-                    temporary.unlink()
-                else:
-                    path.parent.mkdir(exist_ok=True, mode=0o700)
-                    temporary.rename(path)
-                    _sync_folder(path.parent)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        return digest.hexdigest(), size
+        new = _NewBlob(self._folder)
+        try:
+            while data := stream.read(READ_BYTES):
+                new.write(data)
+            return self._keep(new)
+        except BaseException:
+            new.discard()
+            raise
+
+    def _keep(self, new: "_NewBlob") -> tuple[str, int]:
+        """Give a blob that is written whole its name; return it, and its size."""
+        temporary, sha256 = new.end()
+        path = self._path(sha256)
+        if path.exists():
+            os.utime(path)
+            temporary.unlink()
+        else:
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            temporary.rename(path)
+            _sync_folder(path.parent)
+        return sha256, new.size_bytes
 
     def _list(self, before: float) -> list[str]:
         self._folder.stat()
@@ -107,6 +119,36 @@ class LocalBlobStore:
         for path in self._folder.glob("new-*"):
             if _is_older(path, before):
                 path.unlink(missing_ok=True)
+
+
+class _NewBlob:
+    """A blob that is being written under a temporary name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it outlives this function
+            dir=folder, prefix="new-", delete=False
+        )
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Write what comes next."""
+        self._digest.update(data)
+        self.size_bytes += len(data)
+        self._file.write(data)
+
+    def end(self) -> tuple[Path, str]:
+        """Sync what was written; return where it is, and its sha256."""
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return Path(self._file.name), self._digest.hexdigest()
+
+    def discard(self) -> None:
+        """Remove what was written, if it still has its temporary name."""
+        with contextlib.suppress(OSError):  # a full disk: what it could not write, nobody wants
+            self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
 
 
 def _storage_error(error: OSError) -> CitewellError:

@@ -15,6 +15,7 @@ from citewell.api import (
     chat_logs,
     collections,
     documents,
+    exports,
     feedback,
     health,
     ingest,
@@ -29,6 +30,7 @@ from citewell.api import (
     replay,
     results,
     sessions,
+    signin,
     tasks,
     webhooks,
     workspaces,
@@ -80,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_services(settings) as services:
             app.state.services = services
+            app.state.refused_sign_ins = signin.RefusedSignIns()
             app.state.live_answers = LiveAnswers()
             app.state.gate = Gate(services.database, settings.auth, required=key_required(settings))
             await add_fleet_keys(services)
@@ -128,6 +131,8 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
         chat_logs,
         workspaces,
+        signin,
+        exports,
         health,
         openai,
     ):

@@ -14,8 +14,10 @@ PLACES = {"parse": 0, "chunk": 1, "stage": 1, "embed": 2, "publish": 3}
 """The step that each stage of a worker's progress belongs to."""
 MEASURED = ("parse", "embed", "publish")
 """Stages whose seconds tell that they ended; a file is cut while it is read."""
+MOVING = {"embed", "stage", "export"}
+"""Stages that tell how much of them is done."""
 OPEN = {"queued", "running"}
-STEPLESS = {"wait", "embed", "answer"}
+STEPLESS = {"wait", "embed", "answer", "export"}
 
 
 def step_id(job_id: UUID, name: str) -> UUID:
@@ -34,7 +36,7 @@ def wire_job_detail(row: JobRow) -> job_schemas.JobDetail:
 
 
 def steps_of(row: JobRow) -> list[job_schemas.Step]:
-    """Return a job's steps; one that waits for others, a large file's part, a question: none."""
+    """Return a job's steps; a group, a large file's part, a question, an export: none."""
     if row.task in STEPLESS:
         return []
     seconds: dict[str, float] = row.progress.get("seconds") or {}
@@ -99,5 +101,5 @@ def _fraction(row: JobRow) -> float:
         return (row.part_count - row.open_parts) / row.part_count if row.status in OPEN else 0.0
     done, total = row.progress.get("done"), row.progress.get("total")
     if row.status == "running" and isinstance(done, int) and isinstance(total, int) and total:
-        return min(done / total, 1.0) if row.progress.get("stage") in {"embed", "stage"} else 0.0
+        return min(done / total, 1.0) if row.progress.get("stage") in MOVING else 0.0
     return 0.0

@@ -17,6 +17,7 @@ from citewell.cli import (
     collections,
     demo,
     documents,
+    exports,
     files,
     jobs,
     keys,
@@ -77,6 +78,7 @@ app.command("documents", rich_help_panel="Use")(documents.documents)
 app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)
 app.command("reindex", rich_help_panel="Use")(jobs.reindex)
+app.command("export", rich_help_panel="Use")(exports.export)
 app.add_typer(keys.keys, rich_help_panel="Look after")
 app.add_typer(audit.audit, rich_help_panel="Look after")
 app.add_typer(chat_logs.chat_logs, rich_help_panel="Look after")

@@ -51,6 +51,18 @@ class Client:
         kind = response.headers.get("content-type", "").partition(";")[0]
         return response.json() if kind.endswith("json") else response.text
 
+    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+        """Send one request; write the reply's bytes as they come.
+
+        Raises:  as ``send`` does.
+        """
+        with self._http.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+                raise _problem(response)
+            for data in response.iter_bytes():
+                write(data)
+
     def stream(self, path: str, body: dict[str, Any]) -> Generator[tuple[str, Any]]:
         """Send a question; yield each event's name and data as it comes, to the last one.
 

@@ -29,7 +29,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - typer reads a command's options from its a
         str | None, typer.Option("--status", help="queued, running, done, failed, cancelled.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="ingest, reindex, texts, part.")
+        str | None, typer.Option("--kind", help="ingest, reindex, texts, part, answer, export.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for the job's end.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the job.")] = False,

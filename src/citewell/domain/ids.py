@@ -21,12 +21,12 @@ PUBLIC_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 DEFAULT_COLLECTION = "default"
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
-JobKind = Literal["ingest", "reindex", "texts", "part", "answer"]
+JobKind = Literal["ingest", "reindex", "texts", "part", "answer", "export"]
 """What a job is for: one file, all of a collection anew, several texts, a part of a large file, an
-asynchronous question."""
-Task = Literal["ingest", "embed", "publish", "wait", "answer"]
+asynchronous question, a file of records."""
+Task = Literal["ingest", "embed", "publish", "wait", "answer", "export"]
 """What a worker does next for a job; a job that waits for its parts is nobody's task."""
 Json = dict[str, Any]
 
 QUEUES = ("default", "document", "vectorstore", "rag")
-"""Maintenance and diagnostics; reading files; embedding and publishing; asynchronous questions."""
+"""Exports and diagnostics; reading files; embedding and publishing; asynchronous questions."""

@@ -8,6 +8,11 @@ from citewell.ports.files import (
     BlobStore,
     Parser,
 )
+from citewell.ports.identity import (
+    Identity,
+    IdentityProvider,
+    SignInSecrets,
+)
 from citewell.ports.jobs import (
     Diagnostics,
     Queue,
@@ -37,6 +42,8 @@ __all__ = [
     "Diagnostics",
     "Egress",
     "Embedder",
+    "Identity",
+    "IdentityProvider",
     "LanguageModel",
     "ModelCall",
     "Parser",
@@ -44,6 +51,7 @@ __all__ = [
     "Queue",
     "RemoteReply",
     "Reranker",
+    "SignInSecrets",
     "TaskState",
     "VectorStore",
     "Vectors",

@@ -1,6 +1,6 @@
-"""Uploaded bytes: kept, and read."""
+"""Stored bytes: kept, and read."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import BinaryIO, Protocol
 
 from citewell.domain import ParsedPart
@@ -22,12 +22,19 @@ class Parser(Protocol):
 
 
 class BlobStore(Protocol):
-    """Keeps uploaded bytes under their sha256."""
+    """Keeps bytes under their sha256: uploaded files, and exports."""
 
     async def add(self, stream: BinaryIO) -> tuple[str, int]:
         """Store a stream's bytes durably; return their sha256 and size in bytes.
 
         Raises:  InsufficientStorage – the disk is full.  Unavailable – it cannot be written.
+        """
+        ...
+
+    async def add_parts(self, parts: AsyncIterable[bytes]) -> tuple[str, int]:
+        """Store bytes that are made while they are stored, as ``add`` does.
+
+        Holds:   nothing is kept of parts that end in an error.
         """
         ...
 
@@ -40,7 +47,7 @@ class BlobStore(Protocol):
         ...
 
     async def remove_unfinished(self, older_than_seconds: float) -> None:
-        """Remove what interrupted uploads left behind longer ago than this."""
+        """Remove what interrupted additions left behind longer ago than this."""
         ...
 
     async def remove(self, sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""Which stored files are still needed: uploads and deletions of the same bytes take turns."""
+"""Which stored files are still needed: additions and deletions of the same bytes take turns."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from citewell.records.session import Database
 from citewell.records.statements import text
 
 ORPHAN_SECONDS = 24 * 3600.0
-"""A file that no version names is removed at this age: a younger one may be an upload's."""
+"""A file that nothing names is removed at this age: a younger one may be an upload's."""
 LOCKED_AT_ONCE = 500
 """Advisory locks of one transaction: PostgreSQL's lock table holds a few thousand."""
 
@@ -26,7 +26,10 @@ async def lock_blobs(connection: AsyncConnection, hashes: Sequence[str]) -> None
 
 
 async def remove_unused_blobs(database: Database, blobs: BlobStore, hashes: Sequence[str]) -> int:
-    """Remove those of the files that no version in any workspace names; return how many."""
+    """Remove those of the files that no version and no export names, in any workspace.
+
+    Returns how many.
+    """
     removed = 0
     for first in range(0, len(hashes), LOCKED_AT_ONCE):
         batch = hashes[first : first + LOCKED_AT_ONCE]
@@ -60,7 +63,8 @@ async def list_unused(connection: AsyncConnection, hashes: Sequence[str]) -> lis
     rows = await connection.scalars(
         text(
             "SELECT h FROM unnest(CAST(:hashes AS text[])) h "
-            "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE sha256 = h)"
+            "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE sha256 = h) "
+            "AND NOT EXISTS (SELECT 1 FROM exports WHERE sha256 = h)"
         ),
         {"hashes": list(hashes)},
     )

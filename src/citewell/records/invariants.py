@@ -53,6 +53,11 @@ DELETE FROM staged_chunks s USING idle
 WHERE s.workspace_id = idle.workspace_id AND s.version_id = idle.id
 """
 
+NAMELESS_EXPORTS = """
+FROM jobs j JOIN exports e ON e.workspace_id = j.workspace_id AND e.id = j.id
+WHERE j.status = 'done' AND e.sha256 IS NULL
+"""
+
 LEASED = "no running job is without a living lease or open parts"
 DEAD = """status = 'running' AND CASE WHEN lease_token IS NULL THEN open_parts = 0
 ELSE coalesce(lease_until, '-infinity') < now() - interval '2 minutes' END"""
@@ -162,7 +167,9 @@ SELECT 1 FROM jobs WHERE status = 'running' AND lease_token IS NULL ORDER BY id 
 SELECT j.workspace_id, j.id FROM jobs j WHERE j.status IN ('queued', 'running')
 AND CASE j.task WHEN 'wait' THEN open_parts = 0 WHEN 'embed' THEN NOT EXISTS (SELECT FROM jobs p
     WHERE p.workspace_id = j.workspace_id AND p.id = j.parent_id AND p.status = 'running')
-WHEN 'answer' THEN payload = '{}' ELSE NOT EXISTS (SELECT FROM versions v
+WHEN 'answer' THEN payload = '{}' WHEN 'export' THEN NOT EXISTS (SELECT FROM exports e
+    WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
+ELSE NOT EXISTS (SELECT FROM versions v
     WHERE v.workspace_id = j.workspace_id AND v.id = j.version_id) END
 """,
         "statement",
@@ -172,7 +179,9 @@ message = 'The job had nothing to do any more.', lease_token = NULL, password = 
 WHERE j.status IN ('queued', 'running')
 AND CASE j.task WHEN 'wait' THEN open_parts = 0 WHEN 'embed' THEN NOT EXISTS (SELECT FROM jobs p
     WHERE p.workspace_id = j.workspace_id AND p.id = j.parent_id AND p.status = 'running')
-WHEN 'answer' THEN payload = '{}' ELSE NOT EXISTS (SELECT FROM versions v
+WHEN 'answer' THEN payload = '{}' WHEN 'export' THEN NOT EXISTS (SELECT FROM exports e
+    WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
+ELSE NOT EXISTS (SELECT FROM versions v
     WHERE v.workspace_id = j.workspace_id AND v.id = j.version_id) END
 """,
     ),
@@ -183,6 +192,15 @@ ON v.workspace_id = j.workspace_id AND v.id = j.version_id
 WHERE j.task <> 'embed' AND j.status = 'done' AND v.published_at IS NULL
 """,
         "reindex",
+    ),
+    "every succeeded export names its file": Invariant(
+        f"SELECT j.workspace_id, j.id {NAMELESS_EXPORTS}",
+        "statement",
+        f"""
+UPDATE jobs SET status = 'failed', reason = 'file_lost',
+message = 'The file was lost. Try the export again.'
+WHERE (workspace_id, id) IN (SELECT j.workspace_id, j.id {NAMELESS_EXPORTS})
+""",
     ),
     "every failed job says why": Invariant(
         """

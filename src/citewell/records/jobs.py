@@ -234,7 +234,8 @@ async def cancel_job(
 ) -> JobRow:
     """End a job that is still open, and its open parts; a worker that runs it cannot publish.
 
-    Raises:  NotFound – no such job.  Conflict – it has ended already, or is a large file's part.
+    Raises:  NotFound – no such job.  Conflict – it has ended already, or is a large file's part,
+             or makes an export.
     """
     row = await get_job(connection, workspace_id, job_id)
     if row.task == "embed":
@@ -242,6 +243,8 @@ async def cancel_job(
             "This job is a part of a large file, which needs all of its parts. Cancel the whole "
             f"with POST /jobs/{row.parent_id}/cancel."
         )
+    if row.kind == "export":
+        raise Conflict("This job makes an export. An admin may DELETE /exports/{export_id}.")
     values = {"workspace": workspace_id, "job": job_id, "open": list(OPEN)}
     # Parts before their parent, as ending parts lock them.
     await connection.execute(
@@ -276,11 +279,13 @@ async def retry_job(
 
     Returns the jobs to send.
     Raises:  NotFound – no such job.  Conflict – it is open or done, or its document is gone or has
-             a newer version.
+             a newer version; or it makes an export.
     """
     row = await get_job(connection, workspace_id, job_id)
     if row.kind == "answer":
         raise Conflict("A question is forgotten when its job ends. Ask it again.")
+    if row.kind == "export":
+        raise Conflict("This job makes an export. An admin may POST /exports/{export_id}/retry.")
     is_group = row.task == "wait"
     values: dict[str, object] = {"workspace": workspace_id, "job": job_id, "password": password}
     chosen = "j.parent_id = :job" if is_group else "j.id = :job"

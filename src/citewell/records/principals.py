@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -205,15 +205,19 @@ async def find_key(connection: AsyncConnection, lookup: str) -> Known | None:
     ).one_or_none()
     if row is None:
         return None
-    principal = Principal(
-        actor=f"key:{row.hint}",
+    return Known(bytes(row.digest), make_principal(f"key:{row.hint}", row))
+
+
+def make_principal(actor: str, row: Any) -> Principal:
+    """Make a principal of a row that has ``COLUMNS``."""
+    return Principal(
+        actor=actor,
         name=row.name,
         principal_id=PrincipalId(row.id),
         is_owner=row.is_owner,
         roles={WorkspaceId(UUID(name)): role for name, role in row.roles.items()},
         groups=tuple(row.groups),
     )
-    return Known(bytes(row.digest), principal)
 
 
 async def has_keys(connection: AsyncConnection) -> bool:

@@ -12,7 +12,9 @@ from citewell.errors import CitewellError, Unavailable
 from citewell.ports import BlobStore, Queue
 from citewell.records.answers import remove_old_answers, remove_orphaned_answers
 from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
+from citewell.records.browser_sessions import remove_ended_sessions
 from citewell.records.chat_logs import remove_old_chat_logs
+from citewell.records.exports import remove_expired_exports
 from citewell.records.idempotency import remove_old_keys
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
 from citewell.records.leases import requeue_expired
@@ -114,6 +116,9 @@ class Reconciler:
             await remove_old_answers(connection, self.keep_answers_days)
             await remove_old_chat_logs(connection, self.keep_answers_days)
             await remove_old_keys(connection)
+            await remove_ended_sessions(connection)
+            expired = await remove_expired_exports(connection)
+        await remove_unused_blobs(self.database, self.blobs, expired)
 
     async def _refresh_statistics(self) -> None:
         async with self.database.system_transaction() as connection:

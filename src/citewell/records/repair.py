@@ -35,7 +35,10 @@ async def repair(database: Database, blobs: BlobStore, checks: Sequence[Check]) 
     for check in checks:
         if not check.breaches:
             continue
-        what = "It cannot be repaired from what is stored. Upload these files again."
+        what = (
+            "It cannot be repaired from what is stored. Upload these files again, or make these "
+            "exports anew."
+        )
         if check.cure == "statement":
             async with database.system_transaction() as connection:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))

@@ -517,6 +517,37 @@ browser_sessions = Table(
     Index("ix_browser_sessions_expires", "expires_at"),
 )
 
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    _created(),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("ix_sign_ins_expires", "expires_at"),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    _json("filters"),
+    Column("row_count", BigInteger),
+    Column("size_bytes", BigInteger),
+    Column("sha256", Text),
+    Column("created_by", Text, nullable=False),
+    _created(),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    _belongs_to("jobs", "id"),
+    Index("ix_exports_created", "workspace_id", "created_at", "id"),
+    Index("ix_exports_expires", "expires_at"),
+    Index("ix_exports_sha256", "sha256"),
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -18,11 +18,14 @@ from citewell.records.statements import text
 from citewell.records.version_rows import chunk_id
 
 QUOTED = "every chunk is exactly its span of the canonical text, with its own id"
-STORED = "every version's file is stored, with that sha256"
-NEEDED = "every stored file belongs to a version"
+STORED = "every version's and every export's file is stored, with that sha256"
+NEEDED = "every stored file belongs to a version or an export"
 
+NAMED = """
+SELECT sha256 FROM versions UNION SELECT sha256 FROM exports WHERE sha256 IS NOT NULL
+"""
 SWEEP_SECONDS = 2 * 3600.0
-"""Files without a version are swept within this time after they are old enough."""
+"""Files that nothing names are swept within this time after they are old enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ async def verify(database: Database, blobs: BlobStore) -> list[Check]:
         for name, invariant in INVARIANTS.items():
             rows = await connection.execute(text(invariant.query))
             checks.append(Check(name, [tuple(row) for row in rows], invariant.cure))
-        hashes = set(await connection.scalars(text("SELECT DISTINCT sha256 FROM versions")))
+        hashes = set(await connection.scalars(text(NAMED)))
     checks = [await _look_again(database, check) for check in checks]
     wrong = [sha256 for sha256 in sorted(hashes) if await _is_wrong(blobs, sha256)]
     strays = set(await blobs.list_hashes(ORPHAN_SECONDS + SWEEP_SECONDS)) - hashes
@@ -95,10 +98,10 @@ async def _find_misquoted(connection: AsyncConnection) -> list[tuple[object, ...
 
 
 async def _still_needed(database: Database, hashes: list[str]) -> list[tuple[object, ...]]:
-    """Leave out files whose versions were removed while the files were read."""
+    """Leave out files whose versions or exports were removed while the files were read."""
     async with database.system_transaction() as connection:
         rows = await connection.execute(
-            text("SELECT DISTINCT sha256 FROM versions WHERE sha256 = ANY(:hashes)"),
+            text(f"SELECT sha256 FROM ({NAMED}) AS named WHERE sha256 = ANY(:hashes)"),
             {"hashes": hashes},
         )
         return [tuple(row) for row in rows]

@@ -21,7 +21,7 @@ from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
-from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, Queue
+from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, IdentityProvider, Queue
 from citewell.records.questions import Asked
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
@@ -30,6 +30,7 @@ from citewell.records.verify import Check, verify
 from citewell.records.versions import read_server_versions
 from citewell.records.webhook_sender import WebhookSender
 from citewell.settings import Settings
+from citewell.wiring.identity import open_identity
 from citewell.wiring.models import (
     make_answer_pipeline,
     open_embedder,
@@ -55,6 +56,7 @@ class Services:
     egress: Egress
     webhooks: WebhookSender
     diagnostics: Diagnostics
+    identity: IdentityProvider | None = None
 
     def start_answer(
         self,
@@ -179,6 +181,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             egress=egress,
             webhooks=WebhookSender(database, egress),
             diagnostics=diagnostics,
+            identity=None if worker else open_identity(settings),
         )
 
 

@@ -24,6 +24,7 @@ from citewell.records.staging import finish_part, load_part, publish_staged
 from citewell.records.version_rows import vector_literal
 from citewell.wiring import Services
 from citewell.worker.answering import answer_question
+from citewell.worker.exporting import make_export
 from citewell.worker.holder import JobHolder
 from citewell.worker.publishing import JobPublisher, PublicationGroup, send
 
@@ -93,6 +94,8 @@ class JobRun:
             holder.let_go(self._claim)
 
     def _begin(self, claim: Lease) -> Coroutine[Any, Any, None]:
+        if claim.task == "export":
+            return make_export(self._workshop.services, claim, self._note, self._last_word)
         if not isinstance(claim, Claim):
             return answer_question(self._workshop.services, claim, self._last_word)
         tasks: dict[Task, Callable[[Claim], Coroutine[Any, Any, None]]] = {
@@ -103,12 +106,12 @@ class JobRun:
         return tasks[claim.task](claim)
 
     async def _give_up(self, error: CitewellError) -> None:
-        """Try again what may pass; a question that cannot be asked so is told why at once."""
+        """Try again what may pass; a question or an export that cannot be is told why."""
         if isinstance(self._claim, Claim) or error.retryable:
             log.warning("job will be tried again", reason=error.reason, why=error.message)
             await self._end(self._release, error.reason, error.message)
         else:
-            log.info("question failed", reason=error.reason)
+            log.info("job failed", task=self._claim.task, reason=error.reason)
             await self._end(self._fail, error.reason, error.message)
 
     async def _ingest(self, claim: Claim) -> None:
@@ -155,6 +158,9 @@ class JobRun:
         await self._workshop.publications.clear_up(claim.workspace_id, outcome)
 
     async def _tell(self, progress: Json) -> None:
+        self._note(progress)
+
+    def _note(self, progress: Json) -> None:
         stage = str(progress["stage"])
         if stage != self._stage:
             self._count_stage()

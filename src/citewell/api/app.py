@@ -22,6 +22,7 @@ from citewell.api import (
     pipeline,
     policy,
     query,
+    readers,
     recheck,
     reindex,
     replay,
@@ -103,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     patch_fastapi(app)
     for resource in (
         documents,
+        readers,
         ingest,
         pipeline,
         reindex,

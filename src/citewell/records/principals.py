@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import Principal, PrincipalId, Role, WorkspaceId
@@ -205,15 +206,34 @@ async def find_key(connection: AsyncConnection, lookup: str) -> Known | None:
     ).one_or_none()
     if row is None:
         return None
-    principal = Principal(
-        actor=f"key:{row.hint}",
+    return Known(bytes(row.digest), _principal(row, f"key:{row.hint}"))
+
+
+async def find_principal(
+    connection: AsyncConnection, principal_id: PrincipalId, actor: str
+) -> Principal | None:
+    """Return a principal as it is now, under the name that it acted by; None if it is not valid.
+
+    Needs a system transaction.
+    """
+    row = (
+        await connection.execute(
+            text(f"SELECT {COLUMNS} FROM principals p WHERE p.id = :id AND {VALID}"),
+            {"id": principal_id},
+        )
+    ).one_or_none()
+    return None if row is None else _principal(row, actor)
+
+
+def _principal(row: Row[Any], actor: str) -> Principal:
+    return Principal(
+        actor=actor,
         name=row.name,
         principal_id=PrincipalId(row.id),
         is_owner=row.is_owner,
         roles={WorkspaceId(UUID(name)): role for name, role in row.roles.items()},
         groups=tuple(row.groups),
     )
-    return Known(bytes(row.digest), principal)
 
 
 async def has_keys(connection: AsyncConnection) -> bool:

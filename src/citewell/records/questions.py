@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
+    SYSTEM,
     Allowance,
     Answer,
     AnswerId,
@@ -15,8 +16,10 @@ from citewell.domain import (
     DocumentId,
     JobId,
     Json,
+    PrincipalId,
     Scope,
     SessionId,
+    Visitor,
     WorkspaceId,
 )
 from citewell.errors import NotFound
@@ -24,6 +27,7 @@ from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_te
 from citewell.records.answers import add_answer
 from citewell.records.jobs import JobRow, get_job
 from citewell.records.messages import Exchange, add_exchange
+from citewell.records.session import current_visitor
 from citewell.records.statements import text
 from citewell.records.turns import Turn, TurnEnd, end_turn
 
@@ -81,7 +85,7 @@ class Asked:
 async def add_question(
     connection: AsyncConnection, workspace_id: WorkspaceId, asked: Asked, request_id: str | None
 ) -> JobId:
-    """Queue a question for a worker; the answer will have the job's id."""
+    """Queue a question for a worker, with who asks it; the answer will have the job's id."""
     job_id = JobId(uuid4())
     await connection.execute(
         text(
@@ -92,10 +96,30 @@ async def add_question(
             "workspace": workspace_id,
             "id": job_id,
             "request_id": request_id,
-            "payload": json.dumps(asked.to_json()),
+            "payload": json.dumps(asked.to_json() | {"asker": _asker_json(current_visitor())}),
         },
     )
     return job_id
+
+
+def _asker_json(visitor: Visitor) -> Json:
+    return {
+        "actor": visitor.actor,
+        "principal_id": visitor.principal_id and str(visitor.principal_id),
+        "tags": None if visitor.tags is None else list(visitor.tags),
+    }
+
+
+def read_asker(payload: Json, request_id: str | None) -> Visitor:
+    """Return who asked a question; of one that was queued without it, somebody without rights."""
+    asker: Json = payload.get("asker", {"actor": SYSTEM, "principal_id": None, "tags": []})
+    principal: Any = asker["principal_id"]
+    return Visitor(
+        actor=asker["actor"],
+        principal_id=principal and PrincipalId(UUID(principal)),
+        request_id=request_id,
+        tags=None if asker["tags"] is None else tuple(asker["tags"]),
+    )
 
 
 async def get_question(
@@ -160,6 +184,7 @@ async def keep_answer(
         status=telling.status,
         session_id=answer.session_id,
         manifest=answer.manifest,
+        history=0 if turn is None else len(turn.history),
     )
     if turn is not None and ended == "held":
         reply = reply_text(answer, telling) if stored else REMOVED

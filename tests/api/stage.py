@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from citewell.api.app import create_app
-from citewell.domain import JobId, WorkspaceId
+from citewell.domain import JobId, Visitor, WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.session import enter_as
 from citewell.settings import Settings
 from citewell.wiring import Services
 from citewell.worker.holder import JobHolder
@@ -40,6 +41,7 @@ class Api:
 
     async def work(self) -> int:
         """Run every waiting job as a worker does, one after the other; return how many."""
+        enter_as(Visitor())  # the application's last caller was this task's
         done = 0
         services = self.services
         holder = JobHolder(services.database, services.settings.jobs)

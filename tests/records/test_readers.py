@@ -316,6 +316,14 @@ async def test_a_job_that_outlives_its_document_stays_among_its_readers(
             assert (await resolve_scope(connection, A, Scope())).hides is False
 
 
+async def test_a_workspace_goes_with_its_limited_documents(
+    database: Database, secret: Published
+) -> None:
+    assert await value(database, "DELETE FROM workspaces WHERE id = :w", w=A) == 1
+    for table in ("documents", "jobs", "answers"):
+        assert await value(database, f"SELECT count(*) FROM {table}") == 0
+
+
 async def test_deleted_means_gone_also_where_something_hidden_is_quoted_beside(
     database: Database, secret: Published
 ) -> None:

@@ -32,6 +32,13 @@ OUTLIVING = {"audit_log", "audit_chain", "audit_heads"}
 
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
+LIMITED = {"documents", "versions", "sections", "chunks", "chunk_terms", "vectors_384", "jobs",
+    "staged_texts", "staged_chunks", "staged_embeddings", "answers", "feedback"}  # fmt: skip
+"""Rows that tell of a document are hidden from those who are not among its readers."""
+TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)
+
+WITHOUT_ROWS = {"lock_blobs", "read_server_versions", "seeing_every_document"}
+"""They read and write no row of any workspace: a lock, the servers' versions, a setting."""
 BROAD_EXCEPT = {"worker/group.py", "worker/holder.py", "worker/process.py", "worker/runs.py",
     "adapters/batching.py", "adapters/onnx_reranker.py", "answer/cite/check.py",
     "api/middleware.py",
@@ -79,7 +86,9 @@ async def test_every_table_is_behind_forced_row_security(database: Database) -> 
     for name in SYSTEM_ONLY:
         assert found.pop(name) == (True, True, {"every_workspace"})
     rest = metadata.tables.keys() - {"workers"} - SYSTEM_ONLY
-    assert found == dict.fromkeys(rest, (True, True, policies))
+    limited = {name: found.pop(name) for name in LIMITED}
+    assert limited == dict.fromkeys(LIMITED, (True, True, policies | {"readers"}))
+    assert found == dict.fromkeys(rest - LIMITED, (True, True, policies))
 
 
 async def test_the_application_role_owns_and_overrides_nothing(database: Database) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import text
 
 from canaries import watch_reply
 from citewell.api.app import create_app
-from citewell.domain import JobId, WorkspaceId
+from citewell.domain import JobId, Visitor, WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.session import enter_as
 from citewell.settings import Settings
 from citewell.wiring import Services
 from citewell.worker.holder import JobHolder
@@ -41,6 +42,7 @@ class Api:
 
     async def work(self) -> int:
         """Run every waiting job as a worker does, one after the other; return how many."""
+        enter_as(Visitor())  # the application's last caller was this task's
         done = 0
         services = self.services
         holder = JobHolder(services.database, services.settings.jobs)

@@ -132,6 +132,9 @@ CHANGES: dict[str, tuple[Act, dict[str, int]]] = {
         sends("DELETE /documents/{document_id}"), {"document.delete": 1}),
     "POST /documents/{document_id}/reindex": (
         sends("POST /documents/{document_id}/reindex"), {"document.reindex": 1}),
+    "PUT /documents/{document_id}/readers": (
+        sends("PUT /documents/{document_id}/readers", json={"readers": ["role:editor"]}),
+        {"document.readers": 1}),
     "POST /ingest/": (
         sends("POST /ingest/", json={"texts": TEXTS}), {"document.upload": 3}),
     "POST /rag/pipeline": (

@@ -64,6 +64,7 @@ async def theirs(guarded: Api) -> dict[str, str]:
         "name": "vault",
         "model_id": "vault",
         "webhook_id": session,
+        "export_id": document["job_id"],
     }
 
 

@@ -30,7 +30,9 @@ class PgVectorStore:
     """Searches the vectors of one model by cosine similarity.
 
     Holds: up to ``exact_below_chunks`` in scope the result is exact; above, HNSW with an iterative
-    scan, so that a small scope inside a large index loses nothing for being small.
+    scan, so that a small scope inside a large index loses nothing for being small. For somebody
+    who may not see every document it is always exact: a walk through the graph would depend on
+    vectors that are hidden.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class PgVectorStore:
             space = await resolve_scope(connection, workspace_id, scope)
             if not space.chunk_count:
                 return LegResult({})
-            if space.chunk_count <= self._exact_below_chunks:
+            if space.hides or space.chunk_count <= self._exact_below_chunks:
                 query = EXACT.format(documents=space.documents_sql)
             else:
                 await self._prepare_hnsw(connection)

@@ -29,10 +29,12 @@ from citewell.domain import (
     Json,
     Started,
     WorkspaceId,
+    sees_as_much,
 )
 from citewell.errors import CitewellError, Unavailable
 from citewell.records.answer_form import Telling, cut_short
 from citewell.records.questions import keep_answer
+from citewell.records.session import current_visitor
 from citewell.telemetry import ANSWERS, STAGE_SECONDS
 from citewell.wiring import Services
 
@@ -58,6 +60,7 @@ class LiveAnswer:
         self._ready = ready
         self._streamed = streamed
         self.answer_id = new_answer_id()
+        self.tags = current_visitor().tags
         history = () if ready.turn is None else ready.turn.history
         self._run = services.start_answer(
             ready.workspace_id, ready.asked, ready.policy, history, self.answer_id
@@ -227,9 +230,15 @@ class LiveAnswers:
         return live.result
 
     def find(self, workspace_id: WorkspaceId, answer_id: AnswerId) -> LiveAnswer | None:
-        """Return an answer that is being made here, or None."""
+        """Return an answer that is being made here, or None.
+
+        It is shown to those who see at least what its asker sees. Others wait for what is stored,
+        where the documents that it rests on are known and each is judged.
+        """
         live = self._live.get((workspace_id, answer_id))
-        return None if live is None else live[0]
+        if live is None or not sees_as_much(current_visitor().tags, live[0].tags):
+            return None
+        return live[0]
 
     async def close(self) -> None:
         """End all of them; each is kept as far as it came."""

@@ -25,6 +25,7 @@ from citewell.api import (
     pipeline,
     policy,
     query,
+    readers,
     recheck,
     reindex,
     replay,
@@ -112,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     patch_fastapi(app)
     for resource in (
         documents,
+        readers,
         ingest,
         pipeline,
         reindex,

@@ -20,6 +20,7 @@ from citewell.api.deps import (
 )
 from citewell.api.metadata import read_metadata
 from citewell.api.once import Accepted, AttemptDep
+from citewell.api.readers import ReadersForm, read_readers
 from citewell.api.uploads import (
     clean_name,
     describe,
@@ -60,18 +61,20 @@ async def upload(
     password: Annotated[
         Password | None, Form(description="Opens encrypted files; forgotten when the job ends.")
     ] = None,
+    readers: ReadersForm = None,
 ) -> Response:
     """Store files and queue their ingestion; the same bytes under the same name are a no-op.
 
     A file that cannot be accepted is reported as rejected; when none can be, the reply is its
     error.
     """
-    given = read_metadata(metadata)
+    given, limited = read_metadata(metadata), read_readers(readers)
     if attempt.key is None:
         # An unknown collection is told before anything is stored.
         async with services.database.transaction(workspace_id) as connection:
             await get_collection_id(connection, workspace_id, collection)
-    stored = await store_files(services, incoming_files(files, given, job_schemas.plain(password)))
+    incoming = incoming_files(files, given, job_schemas.plain(password), limited)
+    stored = await store_files(services, incoming)
 
     async def effect(connection: Connection) -> Accepted:
         collection_id = await get_collection_id(
@@ -81,7 +84,7 @@ async def upload(
         reply = schemas.UploadReply(documents=describe(stored, added))
         return Accepted(reply, jobs_of(added))
 
-    content = [fingerprint_of(stored), collection, given]
+    content = [fingerprint_of(stored), collection, given, limited]
     return await take_once(services, workspace_id, attempt, stored, content, effect)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import re
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -84,7 +85,8 @@ async def add(
         group = await get_texts(connection, workspace_id, job_id)
         return Accepted(_reply(group), jobs, f"/ingest/{job_id}")
 
-    content = [fingerprint_of(stored), given.collection, [file.metadata for file in files]]
+    metadata = [file.metadata for file in files]
+    content = [fingerprint_of(stored), given.collection, metadata, given.readers]
     for place, item in enumerate(stored):
         if isinstance(item, Refused):
             await remove_unneeded(services, stored)
@@ -119,7 +121,10 @@ def _read(
         raise RequestValidationError(problems) from error
     if len(given.texts) > max_texts:
         raise TooLarge("There are too many texts in this request. Send them in smaller groups.")
-    return given, [_incoming(item, given.metadata) for item in given.texts]
+    readers = None if given.readers is None else tuple(given.readers)
+    return given, [
+        replace(_incoming(item, given.metadata), readers=readers) for item in given.texts
+    ]
 
 
 def _incoming(item: str | job_schemas.NewText, shared: dict[str, Any] | None) -> Incoming:

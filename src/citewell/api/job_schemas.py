@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, FailFast, Field, SecretStr, model_validator
 
 from citewell.api.deps import CleanJson, CleanText, CollectionName, Password
+from citewell.api.readers import Readers
 from citewell.api.schemas import Request, Wire
 from citewell.domain import DEFAULT_COLLECTION, JobKind, JobStatus
 
@@ -115,11 +116,12 @@ class NewText(Request):
 
 
 class NewTexts(Request):
-    """Texts to ingest; ``metadata`` holds for all of them."""
+    """Texts to ingest; ``metadata`` and ``readers`` hold for all of them."""
 
     texts: Annotated[list[WrittenText | NewText], FailFast()] = Field(min_length=1)
     collection: CollectionName = DEFAULT_COLLECTION
     metadata: CleanJson | None = None
+    readers: Readers | None = None
 
 
 class TextState(Wire):
@@ -156,6 +158,7 @@ class PipelineRequest(Request):
     collection: CollectionName | None = None
     metadata: CleanJson | None = None
     password: Password | None = None
+    readers: Readers | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -26,6 +26,7 @@ from citewell.errors import NotFound
 from citewell.records.audit import add_audit
 from citewell.records.collections import get_collection_id
 from citewell.records.documents import get_document, set_metadata
+from citewell.records.readers import set_readers
 from citewell.records.session import Connection
 from citewell.records.uploads import Registered, add_reindex
 from citewell.wiring import Services
@@ -54,7 +55,7 @@ async def run(
             workspace_id,
             attempt,
             body.collection or DEFAULT_COLLECTION,
-            Incoming(file_name, stream, size, metadata, password),
+            Incoming(file_name, stream, size, metadata, password, readers=_readers(body)),
         )
 
 
@@ -74,7 +75,7 @@ async def _run_file(
         added = await register_files(services, connection, workspace_id, collection_id, stored)
         return _accepted(added[0])
 
-    content = [fingerprint_of(stored), collection, file.metadata]
+    content = [fingerprint_of(stored), collection, file.metadata, file.readers]
     return await take_once(services, workspace_id, attempt, stored, content, effect)
 
 
@@ -95,6 +96,9 @@ async def _run_again(
         added = await add_reindex(connection, workspace_id, document_id, request_id(), password)
         if body.metadata is not None:
             await set_metadata(connection, workspace_id, document_id, body.metadata)
+        if body.readers is not None:
+            limited = {document_id: body.readers}
+            await set_readers(connection, workspace_id, limited, request_id())
         if added.changed or body.metadata is not None:
             action = "document.reindex" if added.changed else "document.metadata"
             await add_audit(connection, workspace_id, action, str(document_id), request_id())
@@ -104,6 +108,10 @@ async def _run_again(
     content["password"] = body.password is not None
     reply, _ = await do_once(services, workspace_id, attempt, content, 202, effect)
     return reply
+
+
+def _readers(body: job_schemas.PipelineRequest) -> tuple[str, ...] | None:
+    return None if body.readers is None else tuple(body.readers)
 
 
 def _accepted(added: Registered) -> Accepted:

@@ -58,6 +58,7 @@ RIGHTS: dict[str, Right] = {
     "GET /documents/{document_id}/text": READ,
     "GET /documents/{document_id}/versions": READ,
     "GET /documents/{document_id}/chunks": READ,
+    "PUT /documents/{document_id}/readers": EDIT,
     "POST /documents/{document_id}/reindex": EDIT,
     "POST /ingest/": EDIT,
     "GET /ingest/{job_id}": READ,

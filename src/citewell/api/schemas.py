@@ -74,8 +74,12 @@ class Document(Wire):
 
 
 class DocumentDetail(Document):
-    """A document with its truth report: what was read, and what was not."""
+    """A document with its truth report: what was read, and what was not.
 
+    ``readers`` is who may see it; null is everyone in the workspace.
+    """
+
+    readers: list[str] | None
     report: dict[str, Any] | None
 
 

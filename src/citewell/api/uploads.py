@@ -37,7 +37,8 @@ WRITES_AT_ONCE = 8
 class Incoming:
     """A file at the door, as it was named, and what goes with it.
 
-    ``shown`` is the document's name where that is not the last part of ``name``.
+    ``shown`` is the document's name where that is not the last part of ``name``; ``readers`` who
+    may see it, None to leave that as it is.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Incoming:
     metadata: Json | None = None
     password: str | None = None
     shown: str | None = None
+    readers: tuple[str, ...] | None = None
 
     def rewound(self) -> BinaryIO:
         """Return the file's bytes from their beginning."""
@@ -70,11 +72,16 @@ class Stored:
 
 
 def incoming_files(
-    files: Sequence[UploadFile], metadata: Json | None, password: str | None
+    files: Sequence[UploadFile],
+    metadata: Json | None,
+    password: str | None,
+    readers: tuple[str, ...] | None,
 ) -> list[Incoming]:
-    """Return a form's files; the same metadata and password hold for all of them."""
+    """Return a form's files; the same metadata, password and readers hold for all of them."""
     return [
-        Incoming(file.filename or "", file.file, file.size or 0, metadata, password)
+        Incoming(
+            file.filename or "", file.file, file.size or 0, metadata, password, readers=readers
+        )
         for file in files
     ]
 
@@ -114,8 +121,8 @@ async def _store(services: Services, file: Incoming) -> Stored | Refused:
     except InputError as error:
         return Refused(name[:MOST_NAME_CHARACTERS], error)
     sha256, size_bytes = await services.blobs.add(file.rewound())
-    upload = Upload(name, source, sha256, size_bytes, media_type, file.metadata, file.password)
-    return Stored(upload, file)
+    given = (file.metadata, file.password, file.readers)
+    return Stored(Upload(name, source, sha256, size_bytes, media_type, *given), file)
 
 
 def check_name(source: str) -> None:

@@ -77,6 +77,7 @@ def show_document(item: dict[str, Any]) -> None:
         ("title", item["title"]),
         ("version", item["version"]),
         ("kind", item["media_type"]),
+        ("readers", None if item["readers"] is None else ", ".join(item["readers"]) or "admins"),
         ("size", None if item["size_bytes"] is None else f"{item['size_bytes']:,} bytes"),
         *_report_rows(item["report"] or {}),
     ]

@@ -47,6 +47,7 @@ class UploadForm:
     collection: str | None = None
     metadata: str | None = None
     password: str | None = None
+    readers: str | None = None
 
     def fields(self) -> dict[str, str]:
         """Return the form's fields that are filled in."""
@@ -54,6 +55,7 @@ class UploadForm:
             "collection": self.collection,
             "metadata": self.metadata,
             "password": self.password,
+            "readers": self.readers,
         }
         return {key: value for key, value in given.items() if value is not None}
 
@@ -93,6 +95,12 @@ def ingest(
         str | None, typer.Option("--metadata", "-m", help="A JSON object kept with each document.")
     ] = None,
     password: PasswordOption = None,
+    readers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--readers", help="Who may see the files: group:NAME or role:ROLE. May be repeated."
+        ),
+    ] = None,
     data: DataOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -101,7 +109,9 @@ def ingest(
     files = find_files(paths)
     with connect(load_settings(data), url, worker=True) as client:
         ensure_collection(client, collection)
-        outcome = ingest_files(client, files, UploadForm(collection, metadata, password))
+        limited = json.dumps(readers) if readers else None
+        form = UploadForm(collection, metadata, password, limited)
+        outcome = ingest_files(client, files, form)
     if as_json:
         typer.echo(json.dumps(outcome))
     else:
@@ -134,8 +144,9 @@ def ingest_files(
     ) as progress:
         sending = progress.add_task("Uploading", total=len(files))
         indexing = progress.add_task("Indexing ", total=len(files))
-        # Metadata that is given anew has to be sent with known files too.
-        outcome = [] if form.metadata is not None else _find_known(client, files, form.collection)
+        # Metadata and readers that are given anew have to be sent with known files too.
+        anew = form.metadata is not None or form.readers is not None
+        outcome = [] if anew else _find_known(client, files, form.collection)
         progress.advance(sending, len(outcome))
         known = {item["name"] for item in outcome}
         for batch in _batches([file for file in files if file.name not in known]):

@@ -7,6 +7,7 @@ Scores compare only within one call. Pages count from 1.
 from citewell.domain.access import (
     LOCAL_PRINCIPAL,
     ROLES,
+    SYSTEM,
     WORKSPACE_ROLES,
     Principal,
     Role,
@@ -69,6 +70,13 @@ from citewell.domain.ids import (
     WebhookId,
     WorkspaceId,
 )
+from citewell.domain.readers import (
+    MOST_READERS,
+    READER,
+    is_reader,
+    kept_readers,
+    sees_as_much,
+)
 from citewell.domain.retrieval import (
     Candidate,
     LegResult,
@@ -79,9 +87,12 @@ __all__ = [
     "DEFAULT_COLLECTION",
     "INSTALLATION",
     "LOCAL_PRINCIPAL",
+    "MOST_READERS",
     "PUBLIC_WORKSPACE",
     "QUEUES",
+    "READER",
     "ROLES",
+    "SYSTEM",
     "WORKSPACE_ROLES",
     "Allowance",
     "Answer",
@@ -136,4 +147,7 @@ __all__ = [
     "WebhookId",
     "WorkspaceId",
     "covers",
+    "is_reader",
+    "kept_readers",
+    "sees_as_much",
 ]

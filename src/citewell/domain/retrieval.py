@@ -22,8 +22,8 @@ class Scope:
 class LegResult:
     """One retrieval leg's ranking, best first.
 
-    The lexical leg adds its terms' idf by stem, and each collection's generation: how often what
-    it holds has changed.
+    The lexical leg adds its terms' idf by stem, and each collection's generation, which differs
+    whenever what is seen of it has changed.
     """
 
     scores: Mapping[ChunkId, float]

@@ -8,6 +8,8 @@ from citewell.domain import Answer, AnswerSentence, Candidate, Citation, Deliver
 
 REMOVED = "This answer was removed, because a document that it quoted was deleted."
 """Stands in a session's history in the place of a reply that quoted it."""
+HIDDEN = "This answer rests on a document that you may not see. Ask the question again yourself."
+"""Stands there for a reader who may not see what the reply rests on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import AnswerId, DocumentId, Json, SessionId, WorkspaceId
 from citewell.errors import NotFound
 from citewell.records.answer_form import REMOVED
+from citewell.records.session import seeing_every_document
 from citewell.records.statements import text
 
 AnswerStatus = Literal["complete", "incomplete"]
@@ -29,23 +30,27 @@ async def add_answer(  # noqa: PLR0913 - a row has as many columns
     status: AnswerStatus = "complete",
     session_id: SessionId | None = None,
     manifest: Json | None = None,
+    history: int = 0,
 ) -> bool:
-    """Store one answer as it was sent, unless a document in it was deleted meanwhile.
+    """Store one answer as it was sent, unless a document in it was deleted or hidden meanwhile.
 
     Returns whether it is stored. ``manifest`` says what its retrieval rested on; one that broke off
-    is ``incomplete``. The commit waits for the disk only where a session counts on it.
+    is ``incomplete``. ``history`` is how many of its session's last messages it was asked after.
+    The commit waits for the disk only where a session counts on it.
 
     Holds:   a document that is locked against others' keys is just being deleted; no answer
-             outlives it, and none waits for it.
+             outlives it, and none waits for it. Documents that were found but not shown, or that
+             earlier replies rest on, are kept beside: who may not see them does not see the answer.
     """
     if session_id is None:
         await connection.execute(text("SET LOCAL synchronous_commit = off"))
     added = await connection.execute(
         text(
             "INSERT INTO answers (workspace_id, id, question, refused, document_ids, result, "
-            "status, session_id, manifest) "
+            "status, session_id, manifest, other_document_ids) "
             "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
-            "CAST(:result AS jsonb), :status, CAST(:session AS uuid), CAST(:manifest AS jsonb) "
+            "CAST(:result AS jsonb), :status, CAST(:session AS uuid), CAST(:manifest AS jsonb), "
+            f"ARRAY({OTHER_DOCUMENTS}) "
             "WHERE (SELECT count(*) FROM (SELECT 1 FROM documents "
             "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[])) "
             "FOR KEY SHARE SKIP LOCKED) AS kept) "
@@ -61,9 +66,29 @@ async def add_answer(  # noqa: PLR0913 - a row has as many columns
             "status": status,
             "session": session_id,
             "manifest": json.dumps(manifest or {}),
+            "chunks": _chunks_behind(result, manifest or {}),
+            "history": history,
         },
     )
     return added.rowcount > 0
+
+
+OTHER_DOCUMENTS = """
+SELECT c.document_id FROM chunks c
+WHERE c.workspace_id = :workspace AND c.id = ANY(CAST(:chunks AS uuid[]))
+UNION
+SELECT unnest(a.document_ids) FROM answers a WHERE a.workspace_id = :workspace AND a.id IN (
+    SELECT m.answer_id FROM messages m WHERE m.workspace_id = :workspace
+    AND m.session_id = CAST(:session AS uuid) ORDER BY m.ordinal DESC LIMIT :history)
+EXCEPT
+SELECT unnest(CAST(:documents AS uuid[]))
+"""
+
+
+def _chunks_behind(result: Json, manifest: Json) -> list[str]:
+    """Return the chunks that an answer's search found and its guard graded, shown or not."""
+    found: list[Json] = [*manifest.get("retrieved", ()), *result.get("grades", ())]
+    return sorted({each["chunk_id"] for each in found})
 
 
 async def get_answer(
@@ -109,16 +134,14 @@ async def remove_answers_from(
 ) -> None:
     """Remove the answers that hold text of these documents, and blank what sessions hold of them.
 
-    Deleted means gone there too.
+    Deleted means gone there too, also where an answer quotes what who deletes may not see.
     """
-    await connection.execute(
-        text(
-            BLANK.format(
-                chosen="workspace_id = :workspace AND document_ids && CAST(:documents AS uuid[])"
-            )
-        ),
-        {"workspace": workspace_id, "documents": list(document_ids)},
-    )
+    chosen = "workspace_id = :workspace AND document_ids && CAST(:documents AS uuid[])"
+    async with seeing_every_document(connection):
+        await connection.execute(
+            text(BLANK.format(chosen=chosen)),
+            {"workspace": workspace_id, "documents": list(document_ids)},
+        )
 
 
 async def remove_orphaned_answers(connection: AsyncConnection) -> int:

@@ -53,13 +53,14 @@ async def get_collection_id(
 async def list_collections(
     connection: AsyncConnection, workspace_id: WorkspaceId
 ) -> list[CollectionRow]:
-    """List the workspace's collections by name."""
+    """List the workspace's collections by name; documents that the visitor sees are counted."""
     rows = await connection.execute(
         text(
-            "SELECT c.id, c.name, count(d.id), c.chunk_count, c.created_at FROM collections c "
+            "SELECT c.id, c.name, count(d.id), CAST(coalesce(sum(d.chunk_count), 0) AS bigint), "
+            "c.created_at FROM collections c "
             "LEFT JOIN documents d ON d.workspace_id = c.workspace_id AND d.collection_id = c.id "
             "WHERE c.workspace_id = :workspace "
-            "GROUP BY c.id, c.name, c.chunk_count, c.created_at ORDER BY c.name"
+            "GROUP BY c.id, c.name, c.created_at ORDER BY c.name"
         ),
         {"workspace": workspace_id},
     )

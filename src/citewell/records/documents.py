@@ -43,6 +43,7 @@ class DocumentRow:
     metadata: Json
     created_at: datetime
     updated_at: datetime
+    readers: list[str] | None = None
     report: Json | None = None
 
 
@@ -51,7 +52,7 @@ SELECT d.id, d.name, d.source, c.name AS collection,
        CASE WHEN j.status = 'done' THEN 'ready' ELSE coalesce(j.status, 'ready') END AS status,
        j.reason, j.message, j.id AS job_id, v.id AS version_id, v.number, v.media_type,
        v.size_bytes, v.sha256, v.title, d.chunk_count, coalesce(v.metadata, '{}') || d.metadata
-       AS metadata, d.created_at, d.updated_at, v.report
+       AS metadata, d.created_at, d.updated_at, d.readers, v.report
 FROM documents d
 JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
 LEFT JOIN LATERAL (SELECT jobs.* FROM jobs JOIN versions n
@@ -202,7 +203,8 @@ async def remove_document(
     await connection.execute(
         text(
             "UPDATE collections c SET chunk_count = c.chunk_count - d.chunk_count, "
-            "lexical_pending = c.lexical_pending + d.chunk_count FROM documents d "
+            "lexical_pending = c.lexical_pending + "
+            "CASE WHEN d.readers IS NULL THEN d.chunk_count ELSE 0 END FROM documents d "
             "WHERE d.workspace_id = :workspace AND d.id = :document "
             "AND c.workspace_id = d.workspace_id AND c.id = d.collection_id"
         ),

@@ -55,11 +55,12 @@ async def set_feedback(
     }
     await connection.execute(
         text(
-            "INSERT INTO feedback (workspace_id, answer_id, rating, comment, question) "
-            "SELECT a.workspace_id, a.id, :rating, :comment, a.question FROM ("
-            "SELECT workspace_id, id, question FROM answers "
-            "WHERE workspace_id = :workspace AND id = :id UNION ALL "
-            "SELECT workspace_id, answer_id, question FROM feedback "
+            "INSERT INTO feedback "
+            "(workspace_id, answer_id, rating, comment, question, document_ids) "
+            "SELECT a.workspace_id, a.id, :rating, :comment, a.question, a.documents FROM ("
+            "SELECT workspace_id, id, question, document_ids || other_document_ids AS documents "
+            "FROM answers WHERE workspace_id = :workspace AND id = :id UNION ALL "
+            "SELECT workspace_id, answer_id, question, document_ids FROM feedback "
             "WHERE workspace_id = :workspace AND answer_id = :id LIMIT 1) a "
             "ON CONFLICT (workspace_id, answer_id) DO UPDATE SET rating = excluded.rating, "
             "comment = excluded.comment, updated_at = now()"

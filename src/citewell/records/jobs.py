@@ -161,7 +161,16 @@ async def list_unsent(
     return [(WorkspaceId(row[0]), JobId(row[1]), row[2]) for row in rows]
 
 
-SELECT_JOBS = """
+SHOWN = """
+((SELECT citewell_sees_all()) OR CASE j.kind WHEN 'answer' THEN NOT citewell_hides_answer(j.id)
+    ELSE j.task <> 'wait' OR NOT citewell_hides_parts(j.id) END)
+"""
+"""A question is shown with its answer, and a job that waits for others to those who see them all.
+
+No policy says this: the last of its parts ends such a job, whoever brings it about.
+"""
+SELECT_JOBS = (
+    """
 SELECT j.id, j.kind, j.task, j.status, j.reason, j.message, j.attempt, j.progress, j.parent_id,
        j.part_count, j.open_parts, j.failed_parts, j.document_id, d.name, c.name,
        CASE WHEN d.active_version_id = j.version_id THEN d.chunk_count END,
@@ -171,6 +180,8 @@ LEFT JOIN documents d ON d.workspace_id = j.workspace_id AND d.id = j.document_i
 LEFT JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
 WHERE j.workspace_id = :workspace
 """
+    f"AND {SHOWN}"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,26 +159,34 @@ def _query_vector(terms: Sequence[Term]) -> str:
 
 
 async def refresh_lexemes(
-    connection: AsyncConnection, workspace_id: WorkspaceId, collection_id: CollectionId
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    collection_id: CollectionId,
+    *,
+    wait: bool = False,
 ) -> None:
     """Count anew in how many chunks each term occurs, and note for how many chunks this is true.
 
-    Holds: one refresh of a collection runs at a time; a second one returns at once.
+    Holds: only documents that everyone may read are counted, so that no ranking tells of others.
+           One refresh of a collection runs at a time; a second one returns at once, or ``wait``s.
     Cost:  about 0.3 s per 10,000 chunks; rows that did not change are not written.
     """
     values: dict[str, object] = {"workspace": workspace_id, "collection": collection_id}
-    locked = await connection.scalar(
-        text("SELECT pg_try_advisory_xact_lock(uuid_hash_extended(:collection, 1))"), values
-    )
-    if not locked:
-        return
-    # A large collection takes its time; locked, it is not removed between its terms and its row.
+    # A large collection takes its time, and so does waiting for one.
     await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    lock = "uuid_hash_extended(:collection, 1)"
+    if wait:
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({lock})"), values)
+    elif not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({lock})"), values):
+        return
+    # Locked, it is not removed between its terms and its row.
     seen = (
         await connection.execute(
             text(
-                "SELECT lexical_pending, (SELECT count(*) FROM chunk_terms t "
-                "WHERE t.workspace_id = :workspace AND t.collection_id = :collection) AS chunks "
+                "SELECT lexical_pending, (SELECT count(*) FROM chunk_terms t JOIN documents d "
+                "ON d.workspace_id = t.workspace_id AND d.id = t.document_id "
+                "WHERE t.workspace_id = :workspace AND t.collection_id = :collection "
+                "AND d.readers IS NULL) AS chunks "
                 "FROM collections WHERE workspace_id = :workspace AND id = :collection "
                 "FOR KEY SHARE"
             ),
@@ -199,8 +207,10 @@ async def refresh_lexemes(
 
 COUNT_LEXEMES = """
 WITH counted AS MATERIALIZED (
-    SELECT key, count(*) AS frequency FROM chunk_terms, unnest(keys) AS key
-    WHERE workspace_id = :workspace AND collection_id = :collection GROUP BY key
+    SELECT key, count(*) AS frequency FROM chunk_terms t JOIN documents d
+        ON d.workspace_id = t.workspace_id AND d.id = t.document_id, unnest(t.keys) AS key
+    WHERE t.workspace_id = :workspace AND t.collection_id = :collection AND d.readers IS NULL
+    GROUP BY key
 ), gone AS (
     DELETE FROM lexemes l WHERE workspace_id = :workspace AND collection_id = :collection
     AND NOT EXISTS (SELECT FROM counted c WHERE c.key = l.key)

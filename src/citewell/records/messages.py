@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import AnswerId, Message, SessionId, WorkspaceId
+from citewell.records.answer_form import HIDDEN
 from citewell.records.redaction import REDACTED
 from citewell.records.statements import text
 
@@ -73,6 +74,12 @@ async def add_exchange(
     )
 
 
+CONTENT = f"""
+CASE WHEN m.role = 'assistant' AND m.answer_id IS NOT NULL AND NOT (SELECT citewell_sees_all())
+    AND citewell_hides_answer(m.answer_id) THEN '{HIDDEN}' ELSE m.content END
+"""
+
+
 async def list_messages(
     connection: AsyncConnection,
     workspace_id: WorkspaceId,
@@ -80,10 +87,13 @@ async def list_messages(
     after: int,
     limit: int,
 ) -> list[MessageRow]:
-    """List a session's messages in their order, those after the one with number ``after``."""
+    """List a session's messages in their order, those after the one with number ``after``.
+
+    Holds:   a reply whose answer the visitor may not see is blanked.
+    """
     rows = await connection.execute(
         text(
-            "SELECT m.ordinal, m.role, m.content, m.answer_id, a.status, a.refused, m.created_at "
+            f"SELECT m.ordinal, m.role, {CONTENT}, m.answer_id, a.status, a.refused, m.created_at "
             "FROM messages m LEFT JOIN answers a "
             "ON a.workspace_id = m.workspace_id AND a.id = m.answer_id "
             "WHERE m.workspace_id = :workspace AND m.session_id = :id AND m.ordinal > :after "
@@ -100,8 +110,9 @@ async def read_history(
     """Return a session's last messages, the oldest of them first; redacted ones say nothing."""
     rows = await connection.execute(
         text(
-            "SELECT role, content FROM messages WHERE workspace_id = :workspace "
-            "AND session_id = :id AND content <> :redacted ORDER BY ordinal DESC LIMIT :most"
+            f"SELECT m.role, {CONTENT} AS content FROM messages m "
+            "WHERE m.workspace_id = :workspace AND m.session_id = :id "
+            "AND m.content <> :redacted ORDER BY m.ordinal DESC LIMIT :most"
         ),
         {"workspace": workspace_id, "id": session_id, "most": most, "redacted": REDACTED},
     )

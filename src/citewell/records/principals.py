@@ -208,6 +208,22 @@ async def find_key(connection: AsyncConnection, lookup: str) -> Known | None:
     return Known(bytes(row.digest), make_principal(f"key:{row.hint}", row))
 
 
+async def find_principal(
+    connection: AsyncConnection, principal_id: PrincipalId, actor: str
+) -> Principal | None:
+    """Return a principal as it is now, under the name that it acted by; None if it is not valid.
+
+    Needs a system transaction.
+    """
+    row = (
+        await connection.execute(
+            text(f"SELECT {COLUMNS} FROM principals p WHERE p.id = :id AND {VALID}"),
+            {"id": principal_id},
+        )
+    ).one_or_none()
+    return None if row is None else make_principal(actor, row)
+
+
 def make_principal(actor: str, row: Any) -> Principal:
     """Make a principal of a row that has ``COLUMNS``."""
     return Principal(

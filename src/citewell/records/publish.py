@@ -234,7 +234,8 @@ async def activate(
 
 ACTIVATE = """
 WITH new AS (
-    SELECT d.collection_id, n.count, n.count - d.chunk_count AS growth, n.document, n.version
+    SELECT d.collection_id, n.count, n.count - d.chunk_count AS growth, n.document, n.version,
+        CASE WHEN d.readers IS NULL THEN n.count ELSE 0 END AS open
     FROM unnest(CAST(:documents AS uuid[]), CAST(:versions AS uuid[]), CAST(:counts AS integer[]))
         AS n (document, version, count)
     JOIN documents d ON d.workspace_id = :workspace AND d.id = n.document
@@ -243,17 +244,19 @@ WITH new AS (
         updated_at = now()
     FROM new WHERE d.workspace_id = :workspace AND d.id = new.document
 ), sums AS (
-    SELECT collection_id, sum(count) AS count, sum(growth) AS growth FROM new GROUP BY 1
+    SELECT collection_id, sum(growth) AS growth, sum(open) AS open FROM new GROUP BY 1
 ), locked AS (
     SELECT id FROM collections WHERE workspace_id = :workspace
     AND id IN (SELECT collection_id FROM sums) ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE collections c SET chunk_count = c.chunk_count + sums.growth,
-    lexical_pending = c.lexical_pending + sums.count
+    lexical_pending = c.lexical_pending + sums.open
 FROM sums, locked WHERE c.workspace_id = :workspace AND c.id = sums.collection_id
 AND c.id = locked.id
-RETURNING c.id, c.lexical_pending > c.lexical_chunk_count * CAST(:share AS float8) AS stale
+RETURNING c.id, sums.open > 0
+    AND c.lexical_pending > c.lexical_chunk_count * CAST(:share AS float8) AS stale
 """
+"""Term statistics count the documents that everyone may read: a limited one makes none stale."""
 
 
 async def _prune(

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import (
+    SYSTEM,
     Allowance,
     Answer,
     AnswerId,
@@ -86,7 +87,7 @@ class Asked:
 async def add_question(
     connection: AsyncConnection, workspace_id: WorkspaceId, asked: Asked, request_id: str | None
 ) -> JobId:
-    """Queue a question for a worker; the answer will have the job's id."""
+    """Queue a question for a worker, with who asks it; the answer will have the job's id."""
     job_id = JobId(uuid4())
     await connection.execute(
         text(
@@ -97,25 +98,30 @@ async def add_question(
             "workspace": workspace_id,
             "id": job_id,
             "request_id": request_id,
-            "payload": json.dumps(asked.to_json() | {"asked_by": _asker()}),
+            "payload": json.dumps(asked.to_json() | {"asker": _asker_json(current_visitor())}),
         },
     )
     return job_id
 
 
-def _asker() -> Json:
-    visitor = current_visitor()
-    principal = visitor.principal_id
-    return {"actor": visitor.actor, "principal_id": None if principal is None else str(principal)}
+def _asker_json(visitor: Visitor) -> Json:
+    return {
+        "actor": visitor.actor,
+        "principal_id": visitor.principal_id and str(visitor.principal_id),
+        "tags": None if visitor.tags is None else list(visitor.tags),
+    }
 
 
-def asker_of(payload: Json, request_id: str | None) -> Visitor:
-    """Return who asked the question of a job, to whom its answer is credited."""
-    asked_by: Any = payload.get("asked_by")
-    if asked_by is None:  # it was asked before this was noted
-        return Visitor(request_id=request_id)
-    principal: Any = asked_by["principal_id"]
-    return Visitor(asked_by["actor"], principal and PrincipalId(UUID(principal)), request_id)
+def read_asker(payload: Json, request_id: str | None) -> Visitor:
+    """Return who asked a question; of one that was queued without it, somebody without rights."""
+    asker: Json = payload.get("asker", {"actor": SYSTEM, "principal_id": None, "tags": []})
+    principal: Any = asker["principal_id"]
+    return Visitor(
+        actor=asker["actor"],
+        principal_id=principal and PrincipalId(UUID(principal)),
+        request_id=request_id,
+        tags=None if asker["tags"] is None else tuple(asker["tags"]),
+    )
 
 
 async def get_question(
@@ -184,6 +190,7 @@ async def keep_answer(
         status=telling.status,
         session_id=answer.session_id,
         manifest=answer.manifest if redaction == "off" else None,
+        history=0 if turn is None else len(turn.history),
     )
     if turn is not None and ended == "held":
         reply = reply_text(answer, telling) if stored else REMOVED

@@ -16,8 +16,10 @@ class SearchSpace:
     """A scope resolved against the tables.
 
     ``documents_sql`` is an ``AND document_id IN (…)`` clause with its ``values``, or empty.
-    ``chunk_count`` counts the chunks inside; ``term_base`` those that term frequencies count;
-    ``generations`` how often each collection has changed.
+    ``chunk_count`` counts the chunks inside that the visitor may see; ``term_base`` those that
+    term frequencies count; ``generations`` tells each collection's state from its other ones.
+    ``hides`` says that the workspace has documents that the visitor may not see: row-level security
+    keeps them out of both legs, but what walks a graph of all vectors has to know.
     """
 
     collection_ids: list[CollectionId]
@@ -26,6 +28,23 @@ class SearchSpace:
     chunk_count: int
     term_base: int
     generations: Mapping[str, int]
+    hides: bool
+
+
+COLLECTIONS = """
+SELECT c.id, c.chunk_count - coalesce(h.chunks, 0) AS chunk_count, c.lexical_chunk_count,
+    c.generation # coalesce(l.versions, 0) AS generation, NOT citewell_sees_all() AS hides
+FROM collections c
+LEFT JOIN (SELECT collection_id, bit_xor(uuid_hash_extended(active_version_id, 0)) AS versions
+    FROM documents WHERE workspace_id = :workspace AND readers IS NOT NULL
+    GROUP BY collection_id) l ON l.collection_id = c.id
+LEFT JOIN (SELECT collection_id, sum(chunk_count)::bigint AS chunks
+    FROM citewell_hidden_documents() GROUP BY collection_id) h ON h.collection_id = c.id
+WHERE c.workspace_id = :workspace
+AND (CAST(:collection AS uuid) IS NULL OR c.id = :collection)
+"""
+"""A collection's own generation counts changes of what everyone may read; which versions there are
+of limited documents, as far as they are seen, is mixed in."""
 
 
 async def resolve_scope(
@@ -34,11 +53,7 @@ async def resolve_scope(
     """Resolve a scope to its collections, documents and size."""
     collections = (
         await connection.execute(
-            text(
-                "SELECT id, chunk_count, lexical_chunk_count, generation FROM collections "
-                "WHERE workspace_id = :workspace "
-                "AND (CAST(:collection AS uuid) IS NULL OR id = :collection)"
-            ),
+            text(COLLECTIONS),
             {"workspace": workspace_id, "collection": scope.collection_id},
         )
     ).all()
@@ -46,9 +61,10 @@ async def resolve_scope(
     chunk_count = sum(row.chunk_count for row in collections)
     term_base = max(sum(row.lexical_chunk_count for row in collections), 1)
     generations = {str(row.id): row.generation for row in collections}
+    hides = any(row.hides for row in collections)
     clauses, values = _document_clauses(scope)
     if not clauses:
-        return SearchSpace(ids, "", {}, chunk_count, term_base, generations)
+        return SearchSpace(ids, "", {}, chunk_count, term_base, generations, hides)
     matching = (
         "FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id "
         "AND v.id = d.active_version_id WHERE d.workspace_id = :workspace AND "
@@ -65,6 +81,7 @@ async def resolve_scope(
         chunk_count or 0,
         term_base,
         generations,
+        hides,
     )
 
 

@@ -1,6 +1,6 @@
 """The database's door: an engine, and the only place that commits."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
@@ -23,9 +23,14 @@ ENTER = text(
     "SELECT set_config('role', :role, true), set_config('citewell.workspace_id', :workspace, true),"
     " set_config('citewell.actor', :actor, true),"
     " set_config('citewell.principal', :principal, true),"
+    " set_config('citewell.reader_tags', :tags, true),"
     " set_config('statement_timeout', '60s', true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+
+SEE = text("SELECT set_config('citewell.reader_tags', :tags, true)")
+EVERY_DOCUMENT = "*"
+"""Stands for the tags of one who sees every document."""
 
 _visitor: ContextVar[Visitor] = ContextVar("visitor", default=Visitor())  # noqa: B039 - it is frozen
 
@@ -53,6 +58,22 @@ def current_visitor() -> Visitor:
     return _visitor.get()
 
 
+@asynccontextmanager
+async def seeing_every_document(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """Let a change reach what hangs on hidden documents too, such as the answers that it removes.
+
+    Holds:   what is read meanwhile must not be shown. When the change fails, the transaction ends,
+             and with it this.
+    """
+    tags = current_visitor().tags
+    if tags is None:
+        yield
+        return
+    await connection.execute(SEE, {"tags": EVERY_DOCUMENT})
+    yield
+    await connection.execute(SEE, {"tags": _written(tags)})
+
+
 Connection = AsyncConnection
 """An open transaction, as doors hand it on; they know nothing else of SQLAlchemy."""
 
@@ -78,7 +99,7 @@ class Database:
     """A pool of connections; each transaction belongs to one workspace.
 
     Holds: the first statement of a transaction gives up the login role for ``citewell_app``, which
-    owns nothing, and names the workspace; row-level security does the rest.
+    owns nothing, and names the workspace and who acts in it; row-level security does the rest.
     """
 
     def __init__(self, url: str, pool_size: int) -> None:
@@ -193,7 +214,16 @@ def _entry(role: str, workspace: str) -> dict[str, str]:
         "workspace": workspace,
         "actor": visitor.actor,
         "principal": "" if visitor.principal_id is None else str(visitor.principal_id),
+        "tags": _written(visitor.tags),
     }
+
+
+def _written(tags: Sequence[str] | None) -> str:
+    """Write tags as citewell_reader_tags() reads them: an array, or a star for all documents."""
+    if tags is None:
+        return EVERY_DOCUMENT
+    quoted = (tag.replace("\\", "\\\\").replace('"', '\\"') for tag in tags)
+    return "{" + ",".join(f'"{tag}"' for tag in quoted) + "}"
 
 
 @contextmanager

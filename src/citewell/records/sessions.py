@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import SessionId, WorkspaceId
 from citewell.errors import NotFound
 from citewell.records.paging import Page, decode_cursor, page_of
+from citewell.records.session import seeing_every_document
 from citewell.records.statements import text
 
 STALE_SECONDS = 60.0
@@ -147,7 +148,8 @@ async def remove_session(
     )
     if not found:
         raise NotFound(UNKNOWN)
-    await connection.execute(text(REMOVE_ANSWERS), values)
+    async with seeing_every_document(connection):
+        await connection.execute(text(REMOVE_ANSWERS), values)
     await connection.execute(
         text("DELETE FROM sessions WHERE workspace_id = :workspace AND id = :id"), values
     )

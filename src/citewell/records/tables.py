@@ -56,6 +56,10 @@ def _json(name: str) -> Column[object]:
     return Column(name, JSONB, nullable=False, server_default=text("'{}'::jsonb"))
 
 
+def _documents(name: str) -> Column[object]:
+    return Column(name, ARRAY(Uuid), nullable=False, server_default=text("'{}'::uuid[]"))
+
+
 def _belongs_to(parent: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         ["workspace_id", column],
@@ -124,10 +128,17 @@ documents = Table(
     _json("metadata"),
     _created(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("readers", ARRAY(Text)),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "collection_id", "source"),
     _belongs_to("collections", "collection_id"),
     Index("ix_documents_created", "workspace_id", "created_at", "id"),
+    Index(
+        "ix_documents_readers",
+        "workspace_id",
+        "readers",
+        postgresql_where=text("readers IS NOT NULL"),
+    ),
 )
 
 versions = Table(
@@ -262,6 +273,7 @@ jobs = Table(
     Column("failed_parts", Integer, nullable=False, server_default="0"),
     Column("password", Text),
     _json("payload"),
+    Column("readers", ARRAY(Text)),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     _belongs_to("jobs", "parent_id"),
@@ -295,6 +307,7 @@ answers = Table(
     Column("session_id", Uuid),
     Column("status", Text, nullable=False, server_default="complete"),
     _json("manifest"),
+    _documents("other_document_ids"),
     PrimaryKeyConstraint("workspace_id", "id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_answers_created", "created_at"),
@@ -590,6 +603,7 @@ feedback = Table(
     Column("question", Text, nullable=False),
     _created(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _documents("document_ids"),
     PrimaryKeyConstraint("workspace_id", "answer_id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_feedback_created", "workspace_id", "created_at", "answer_id"),

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import DocumentId, JobId, JobStatus, WorkspaceId
 from citewell.errors import NotFound
+from citewell.records.jobs import SHOWN
 from citewell.records.statements import text
 
 
@@ -66,8 +67,8 @@ async def get_texts(
     group = (
         await connection.execute(
             text(
-                "SELECT id, status, reason, message FROM jobs "
-                "WHERE workspace_id = :workspace AND id = :job AND kind = 'texts'"
+                "SELECT j.id, j.status, j.reason, j.message FROM jobs j WHERE "
+                f"j.workspace_id = :workspace AND j.id = :job AND j.kind = 'texts' AND {SHOWN}"
             ),
             values,
         )

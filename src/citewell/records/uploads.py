@@ -11,15 +11,19 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import CollectionId, DocumentId, JobId, Json, VersionId, WorkspaceId
-from citewell.errors import NotFound
+from citewell.errors import Conflict, NotFound
 from citewell.records.audit import add_audits
 from citewell.records.jobs import NewJob, add_job, add_jobs
+from citewell.records.readers import require_reader, set_readers, written_readers
 from citewell.records.statements import columns, text
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file that was stored as a blob and is to become searchable."""
+    """One file that was stored as a blob and is to become searchable.
+
+    ``readers`` and ``metadata`` that are None leave those that its document has.
+    """
 
     name: str
     source: str
@@ -28,6 +32,7 @@ class Upload:
     media_type: str
     metadata: Json | None
     password: str | None = None
+    readers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,24 @@ async def add_uploads(
     ``group`` is a job that waits for these, and the place of each file among its parts.
     Holds:   same bytes under the same source are a no-op unless their last job failed. Rows are
              locked in the order of their sources, so that two requests never wait for each other.
+    Raises:  Conflict – a source is that of a document that who acts may not see.
+             AccessError – who acts would not see a document that is limited to these readers.
     """
+    for readers in {upload.readers for upload in uploads}:
+        require_reader(readers)
     registered: dict[int, Registered] = {}
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
         document_ids, described = await _find_or_add(
             connection, workspace_id, collection_id, wanted
         )
+        limited = {
+            document_id: upload.readers
+            for document_id, upload in zip(document_ids, wanted, strict=True)
+            if upload.readers is not None
+        }
+        if limited:
+            await set_readers(connection, workspace_id, limited, request_id)
         latest = await _latest_versions(connection, workspace_id, document_ids)
         jobs: dict[int, NewJob] = {}
         redescribed: list[str] = []
@@ -186,17 +202,19 @@ async def _find_or_add(
     """Find or add the documents of these sources, and lock their rows.
 
     Returns them in their order, and those whose metadata were replaced.
+    Raises:  Conflict – one of them is there, and hidden.
     """
     rows = await connection.execute(
         text(
-            "INSERT INTO documents (workspace_id, id, collection_id, name, source, metadata) "
+            "INSERT INTO documents "
+            "(workspace_id, id, collection_id, name, source, metadata, readers) "
             "SELECT :workspace, id, :collection, name, source, "
-            "coalesce(CAST(metadata AS jsonb), '{}'::jsonb) "
+            "coalesce(CAST(metadata AS jsonb), '{}'::jsonb), CAST(readers AS text[]) "
             "FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:sources AS text[]), "
-            "CAST(:metadata AS text[])) WITH ORDINALITY AS n (id, name, source, metadata, place) "
-            "ORDER BY place "
+            "CAST(:metadata AS text[]), CAST(:readers AS text[])) "
+            "WITH ORDINALITY AS n (id, name, source, metadata, readers, place) ORDER BY place "
             "ON CONFLICT (workspace_id, collection_id, source) DO UPDATE SET updated_at = now() "
-            "RETURNING id, source"
+            "WHERE citewell_may_read(documents.readers) RETURNING id, source"
         ),
         {
             "workspace": workspace_id,
@@ -205,9 +223,17 @@ async def _find_or_add(
             "names": [upload.name for upload in uploads],
             "sources": [upload.source for upload in uploads],
             "metadata": [_written(upload.metadata) for upload in uploads],
+            "readers": [written_readers(upload.readers) for upload in uploads],
         },
     )
     by_source = {row.source: DocumentId(row.id) for row in rows}
+    for upload in uploads:
+        if upload.source not in by_source:
+            raise Conflict(
+                f"A document named {upload.source!r} is in this collection already, and you may "
+                "not see it. Give the file another name, or ask an admin.",
+                code="name_taken",
+            )
     ids = [by_source[upload.source] for upload in uploads]
     given = {
         document_id: upload.metadata

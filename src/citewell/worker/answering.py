@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from citewell.answer.pipeline import AnswerRun
-from citewell.domain import Answer, AnswerId, EvidenceFound, Finished, Json
-from citewell.errors import SessionBusy
+from citewell.domain import Answer, AnswerId, EvidenceFound, Finished, Json, Visitor, covers
+from citewell.errors import AccessError, SessionBusy
 from citewell.records.answer_form import Telling
 from citewell.records.leases import Lease, finish_jobs, hold_job
 from citewell.records.policy import get_policy, merge_policy
-from citewell.records.questions import Asked, asker_of, keep_answer
+from citewell.records.principals import find_principal
+from citewell.records.questions import Asked, keep_answer, read_asker
 from citewell.records.session import acting_as
 from citewell.records.turns import Turn
 from citewell.telemetry import ANSWERS, STAGE_SECONDS
@@ -25,11 +27,13 @@ async def answer_question(
     """Answer the question of a job; the answer has the job's id.
 
     Holds:   the answer and the end of the job are one transaction, which sees whether the job is
-             still this worker's: a second try stores no second answer.
+             still this worker's: a second try stores no second answer. It is read and written as
+             who asked it, with the rights of now.
     Raises:  LeaseLost – it is not.  SessionBusy – it is not this question's turn.
+             AccessError – the asker's key is valid no more.
              CitewellError – as the pipeline says; NotFound when the session is gone.
     """
-    with acting_as(asker_of(lease.payload, lease.request_id)):
+    with acting_as(await _find_asker(services, lease)):
         await _answer(services, lease, last_word)
 
 
@@ -53,6 +57,21 @@ async def _answer(
     ANSWERS.labels(answer.reason or "answered").inc()
     for stage, milliseconds in answer.timings_ms.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+
+
+async def _find_asker(services: Services, lease: Lease) -> Visitor:
+    """Return who asked, with what they may see now; a key may be revoked since, or its groups."""
+    asker = read_asker(lease.payload, lease.request_id)
+    if asker.principal_id is None:
+        return asker
+    async with services.database.system_transaction() as connection:
+        principal = await find_principal(connection, asker.principal_id, asker.actor)
+    if principal is None or not covers(principal.role_in(lease.workspace_id), "viewer"):
+        raise AccessError(
+            "The key that asked this question is no longer valid here. Ask it again with another.",
+            code="key_ended",
+        )
+    return replace(asker, tags=principal.tags_in(lease.workspace_id))
 
 
 async def _take_turn(services: Services, lease: Lease, asked: Asked) -> Turn | None:

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from citewell.api.client_address import FORWARDED
 from citewell.api.context import request_id
 from citewell.api.problems import known_response
 from citewell.api.rights import ANY, OPEN, RIGHTS, Right
@@ -46,8 +47,6 @@ from citewell.settings import AuthSettings
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-"""Headers of a proxy: a request that has one does not come from this machine."""
 WORKSPACE_HEADER = "x-workspace-id"
 MOST_KNOWN = 10_000
 """Credentials and workspaces that a process remembers for ``cache_seconds``."""
@@ -207,13 +206,14 @@ class AccessGate:
             return
         if scope["type"] == "http":
             right = self.right_of(scope["method"], scope["path"])
+            scope.setdefault("state", {})["right"] = right
             if right is not OPEN:
                 try:
                     caller = await self._admit(scope, right)
                 except CitewellError as error:
                     await known_response(error)(scope, receive, send)
                     return
-                scope.setdefault("state", {})["caller"] = caller
+                scope["state"]["caller"] = caller
                 enter_as(visitor_of(caller.principal, caller.workspace_id))
         await self._app(scope, receive, send)
 

@@ -14,21 +14,25 @@ every valid credential will do. installation: only owners."""
 class Right:
     """What a request must have: a role, and, where it ``writes``, a workspace that is not archived.
 
-    ``asks`` marks questions, which have a limit of their own.
+    ``asks`` marks questions, and ``streams`` replies that stay open: both have limits of their own.
     """
 
     place: Place
     role: Role = "viewer"
     writes: bool = False
     asks: bool = False
+    streams: bool = False
 
 
 OPEN = Right("open")
 ANY = Right("any")
 OWNER = Right("installation", "owner")
 READ = Right("workspace")
+FOLLOW = Right("workspace", streams=True)
 ASK = Right("workspace", asks=True)
+LISTEN = Right("workspace", asks=True, streams=True)
 TALK = Right("workspace", writes=True, asks=True)
+TALK_LIVE = Right("workspace", writes=True, asks=True, streams=True)
 SPEAK = Right("workspace", writes=True)
 EDIT = Right("workspace", "editor", writes=True)
 LOOK_AFTER = Right("workspace", "admin")
@@ -63,7 +67,7 @@ RIGHTS: dict[str, Right] = {
     "POST /collections/{name}/reindex": EDIT,
     "GET /jobs": READ,
     "GET /jobs/{job_id}": READ,
-    "GET /jobs/{job_id}/events": READ,
+    "GET /jobs/{job_id}/events": FOLLOW,
     "POST /jobs/{job_id}/cancel": EDIT,
     "POST /jobs/{job_id}/retry": EDIT,
     "GET /webhooks": LOOK_AFTER,
@@ -80,9 +84,9 @@ RIGHTS: dict[str, Right] = {
     "GET /tasks/info": OWNER,
     "POST /search": ASK,
     "POST /query": ASK,
-    "POST /query/stream": ASK,
+    "POST /query/stream": LISTEN,
     "GET /answers/{answer_id}": READ,
-    "GET /answers/{answer_id}/events": READ,
+    "GET /answers/{answer_id}/events": FOLLOW,
     "POST /answers/{answer_id}/replay": ASK,
     "POST /answers/{answer_id}/verify": READ,
     "POST /answers/{answer_id}/feedback": SPEAK,
@@ -93,7 +97,7 @@ RIGHTS: dict[str, Right] = {
     "POST /rag/query/sync": ASK,
     "GET /result/{task_id}": READ,
     "POST /chat": TALK,
-    "POST /chat/stream": TALK,
+    "POST /chat/stream": TALK_LIVE,
     "POST /session": SPEAK,
     "POST /chat/sessions": SPEAK,
     "GET /chat/sessions": READ,

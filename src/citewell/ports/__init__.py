@@ -15,6 +15,12 @@ from citewell.ports.jobs import (
     Workflow,
     task_name,
 )
+from citewell.ports.limits import (
+    Limiter,
+    Place,
+    Room,
+    Window,
+)
 from citewell.ports.models import (
     ChatModel,
     Embedder,
@@ -38,15 +44,19 @@ __all__ = [
     "Egress",
     "Embedder",
     "LanguageModel",
+    "Limiter",
     "ModelCall",
     "Parser",
+    "Place",
     "Purpose",
     "Queue",
     "RemoteReply",
     "Reranker",
+    "Room",
     "TaskState",
     "VectorStore",
     "Vectors",
+    "Window",
     "Workflow",
     "WritingTask",
     "task_name",

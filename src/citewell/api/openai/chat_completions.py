@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from citewell.api import schemas
 from citewell.api.deps import ServicesDep, WorkspaceDep
+from citewell.api.limits import open_stream
 from citewell.api.openai import wire
 from citewell.api.openai.conversation import read_question
 from citewell.api.openai.errors import OpenAIRoute, error_body
@@ -35,6 +36,8 @@ async def complete(
 
     With ``stream`` the reply is server-sent events: one chunk for each checked sentence.
     """
+    if body.stream:
+        await open_stream(request)
     question = await read_question(services, workspace_id, body)
     events = services.answers.start(question).events()
     reply = Reply(question.answer_id, body.model, str(request.base_url))

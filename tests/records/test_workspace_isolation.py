@@ -16,6 +16,7 @@ from records.rows import A, add_document, add_workspace, count
 SYSTEM_ONLY = ["principals", "memberships", "browser_sessions"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
 OWNED = [name for name in TABLES if name != "workspaces"]
+APPENDED = {"audit_log", "usage_ledger", "usage_days"}
 REST = """
 INSERT INTO staged_texts SELECT workspace_id, id, 0, 'text' FROM versions WHERE workspace_id = :w;
 INSERT INTO staged_chunks SELECT workspace_id, version_id, ordinal, id, start, "end", text, context,
@@ -30,7 +31,8 @@ INSERT INTO webhook_deliveries (workspace_id, id, webhook_id, job_id, event)
 INSERT INTO sessions (workspace_id, id, expires_at) VALUES (:w, :w, now() + interval '1 hour');
 INSERT INTO messages (workspace_id, session_id, ordinal, role, content)
     VALUES (:w, :w, 0, 'user', 'secret');
-INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret')
+INSERT INTO feedback (workspace_id, answer_id, rating, question) VALUES (:w, :w, 1, 'secret');
+INSERT INTO quotas (workspace_id, documents) VALUES (:w, 1000)
 """
 
 
@@ -111,7 +113,7 @@ async def test_rows_of_another_workspace_cannot_be_written(
             )
 
 
-@pytest.mark.parametrize("table", [name for name in OWNED if name != "audit_log"])
+@pytest.mark.parametrize("table", [name for name in OWNED if name not in APPENDED])
 async def test_rows_of_another_workspace_cannot_be_changed_or_taken(
     database: Database, other: WorkspaceId, table: str
 ) -> None:
@@ -147,6 +149,20 @@ async def test_the_audit_log_is_append_only(database: Database) -> None:
         "UPDATE audit_log SET action = 'nothing'",
         "DELETE FROM audit_log",
         "TRUNCATE audit_log",
+    ):
+        for begin in (lambda: database.transaction(A), database.system_transaction):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                async with begin() as connection:
+                    await connection.execute(text(statement))
+
+
+async def test_the_usage_ledger_is_append_only(database: Database) -> None:
+    await add_document(database, A, "a.txt", ["text"])
+    for statement in (
+        "UPDATE usage_ledger SET bytes = 0",
+        "DELETE FROM usage_ledger",
+        "TRUNCATE usage_ledger",
+        "DELETE FROM usage_days",
     ):
         for begin in (lambda: database.transaction(A), database.system_transaction):
             with pytest.raises(ProgrammingError, match="permission denied"):

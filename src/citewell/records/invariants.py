@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from citewell.records.answer_invariants import ANSWER_INVARIANTS
+from citewell.records.usage import USAGE_INVARIANTS
 
 Cure = Literal["reindex", "statement", "files", "none"]
 
@@ -231,4 +232,10 @@ WHERE coalesce(a.rows, 0) <> (SELECT coalesce(max(number), 0)
 """,
         "none",
     ),
-} | {name: Invariant(query, "statement", cure) for name, (query, cure) in ANSWER_INVARIANTS.items()}
+} | {
+    name: Invariant(query, "statement", cure, lock)
+    for name, query, cure, lock in (
+        *((name, *rest, "") for name, rest in ANSWER_INVARIANTS.items()),
+        *((name, *rest) for name, rest in USAGE_INVARIANTS.items()),
+    )
+}

@@ -26,6 +26,7 @@ from citewell.records.jobs import JobRow, get_job
 from citewell.records.messages import Exchange, add_exchange
 from citewell.records.statements import text
 from citewell.records.turns import Turn, TurnEnd, end_turn
+from citewell.records.usage import book_answer
 
 UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
 
@@ -141,13 +142,14 @@ async def keep_answer(
 
     Holds:   of a session that was deleted meanwhile nothing is written; a turn that ran out costs
              the session its two messages, but not the answer. A reply that quotes a document that
-             was deleted meanwhile is not written either.
+             was deleted meanwhile is not written either. What was used is booked in any case.
     """
     result = answer_json(answer, telling)
     ended: TurnEnd | None = None
     if turn is not None:
         ended = await end_turn(connection, workspace_id, turn.session_id, turn.token, hours)
         if ended == "gone":
+            await book_answer(connection, workspace_id, answer)
             return Kept(result, False, ended)
     stored = await add_answer(
         connection,
@@ -165,4 +167,5 @@ async def keep_answer(
         reply = reply_text(answer, telling) if stored else REMOVED
         exchange = Exchange(answer.question, reply, AnswerId(answer.answer_id))
         await add_exchange(connection, workspace_id, turn.session_id, exchange)
+    await book_answer(connection, workspace_id, answer)
     return Kept(result, stored, ended)

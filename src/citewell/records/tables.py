@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -53,6 +54,10 @@ def _created() -> Column[object]:
 
 def _json(name: str) -> Column[object]:
     return Column(name, JSONB, nullable=False, server_default=text("'{}'::jsonb"))
+
+
+def _count(name: str) -> Column[object]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
 
 
 def _belongs_to(parent: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
@@ -116,6 +121,7 @@ documents = Table(
     _json("metadata"),
     _created(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "collection_id", "source"),
     _belongs_to("collections", "collection_id"),
@@ -499,4 +505,67 @@ feedback = Table(
     PrimaryKeyConstraint("workspace_id", "answer_id"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
     Index("ix_feedback_created", "workspace_id", "created_at", "answer_id"),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    _workspace(),
+    Column(
+        "collection_id",
+        Uuid,
+        nullable=False,
+        server_default="00000000-0000-0000-0000-000000000000",
+    ),
+    Column("documents", BigInteger),
+    Column("bytes", BigInteger),
+    Column("chunks", BigInteger),
+    Column("tokens_per_day", BigInteger),
+    Column("micro_usd_per_day", BigInteger),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "collection_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
+usage_ledger = Table(
+    "usage_ledger",
+    metadata,
+    _workspace(),
+    Column("kind", Text, nullable=False),
+    Column("reference", Uuid, nullable=False),
+    Column(
+        "collection_id",
+        Uuid,
+        nullable=False,
+        server_default="00000000-0000-0000-0000-000000000000",
+    ),
+    Column("principal_id", Uuid),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("micro_usd"),
+    _count("documents"),
+    _count("bytes"),
+    _count("chunks"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "kind", "reference"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_usage_ledger_at", "workspace_id", "at"),
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    _workspace(),
+    Column("day", Date, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    _count("questions"),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("micro_usd"),
+    _count("documents"),
+    _count("bytes"),
+    _count("chunks"),
+    PrimaryKeyConstraint("workspace_id", "day", "collection_id", "shard"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
 )

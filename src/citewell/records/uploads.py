@@ -14,7 +14,9 @@ from citewell.domain import CollectionId, DocumentId, JobId, Json, VersionId, Wo
 from citewell.errors import NotFound
 from citewell.records.audit import add_audits
 from citewell.records.jobs import NewJob, add_job, add_jobs
+from citewell.records.quotas import check_held, take_turn
 from citewell.records.statements import columns, text
+from citewell.records.usage import Entry, book
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,15 @@ async def add_uploads(
     ``group`` is a job that waits for these, and the place of each file among its parts.
     Holds:   same bytes under the same source are a no-op unless their last job failed. Rows are
              locked in the order of their sources, so that two requests never wait for each other.
+    Raises:  QuotaExceeded – they are more than the workspace or the collection may hold.
     """
+    quotas = await take_turn(connection, workspace_id, "documents")
     registered: dict[int, Registered] = {}
+    taken: list[Entry] = []
+    grown_bytes = 0
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
-        document_ids = await _find_or_add(connection, workspace_id, collection_id, wanted)
+        document_ids, new = await _find_or_add(connection, workspace_id, collection_id, wanted)
         latest = await _latest_versions(connection, workspace_id, document_ids)
         jobs: dict[int, NewJob] = {}
         versions: list[dict[str, object]] = []
@@ -69,6 +75,9 @@ async def add_uploads(
             version_id = VersionId(uuid4())
             number = known.number + 1 if known is not None else 1
             versions.append(_version(version_id, document_id, number, upload))
+            size, added = upload.size_bytes, int(document_id in new)
+            grown_bytes += size if known is None else size - known.size_bytes
+            taken.append(Entry("upload", version_id, collection_id, documents=added, bytes=size))
             jobs[place] = NewJob(
                 document_id,
                 version_id,
@@ -84,6 +93,9 @@ async def add_uploads(
                 registered[place] = Registered(job.document_id, job_id, changed=True)
             targets = [str(job.document_id) for job in jobs.values()]
             await add_audits(connection, workspace_id, "document.upload", targets, request_id)
+    grown = sum(entry.documents for entry in taken), grown_bytes
+    await check_held(connection, workspace_id, quotas, collection_id, grown)
+    await book(connection, workspace_id, taken)
     return [registered[place] for place in range(len(uploads))]
 
 
@@ -175,15 +187,18 @@ async def _find_or_add(
     workspace_id: WorkspaceId,
     collection_id: CollectionId,
     uploads: Sequence[Upload],
-) -> list[DocumentId]:
-    """Find or add the documents of these sources, and lock their rows."""
+) -> tuple[list[DocumentId], set[DocumentId]]:
+    """Find or add the documents of these sources, and lock their rows; say which are new."""
+    made = [uuid4() for _ in uploads]
     rows = await connection.execute(
         text(
-            "INSERT INTO documents (workspace_id, id, collection_id, name, source, metadata) "
-            "SELECT :workspace, id, :collection, name, source, "
+            "INSERT INTO documents "
+            "(workspace_id, id, collection_id, name, source, size_bytes, metadata) "
+            "SELECT :workspace, id, :collection, name, source, size, "
             "coalesce(CAST(metadata AS jsonb), '{}'::jsonb) "
             "FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:sources AS text[]), "
-            "CAST(:metadata AS text[])) WITH ORDINALITY AS n (id, name, source, metadata, place) "
+            "CAST(:sizes AS bigint[]), CAST(:metadata AS text[])) "
+            "WITH ORDINALITY AS n (id, name, source, size, metadata, place) "
             "ORDER BY place "
             "ON CONFLICT (workspace_id, collection_id, source) DO UPDATE SET updated_at = now() "
             "RETURNING id, source"
@@ -191,9 +206,10 @@ async def _find_or_add(
         {
             "workspace": workspace_id,
             "collection": collection_id,
-            "ids": [uuid4() for _ in uploads],
+            "ids": made,
             "names": [upload.name for upload in uploads],
             "sources": [upload.source for upload in uploads],
+            "sizes": [upload.size_bytes for upload in uploads],
             "metadata": [_written(upload.metadata) for upload in uploads],
         },
     )
@@ -206,7 +222,7 @@ async def _find_or_add(
     }
     if given:
         await _set_metadata(connection, workspace_id, given)
-    return ids
+    return ids, set(ids).intersection(made)
 
 
 async def _set_metadata(
@@ -237,7 +253,7 @@ async def _latest_versions(
     """Return each document's newest version with its last job."""
     rows = await connection.execute(
         text(
-            "SELECT DISTINCT ON (v.document_id) v.document_id, v.number, v.sha256, "
+            "SELECT DISTINCT ON (v.document_id) v.document_id, v.number, v.sha256, v.size_bytes, "
             "j.id AS job_id, j.status FROM versions v "
             "JOIN jobs j ON j.workspace_id = v.workspace_id AND j.document_id = v.document_id "
             "AND j.version_id = v.id AND j.task <> 'embed' WHERE v.workspace_id = :workspace "
@@ -254,11 +270,14 @@ async def _add_versions(
 ) -> None:
     await connection.execute(
         text(
-            "INSERT INTO versions "
+            "WITH added AS (INSERT INTO versions "
             "(workspace_id, id, document_id, number, sha256, size_bytes, media_type) "
             "SELECT :workspace, * FROM unnest(CAST(:version AS uuid[]), CAST(:document AS uuid[]), "
             "CAST(:number AS integer[]), CAST(:sha256 AS text[]), CAST(:size AS bigint[]), "
-            "CAST(:media_type AS text[]))"
+            "CAST(:media_type AS text[])) RETURNING document_id, size_bytes) "
+            "UPDATE documents d SET size_bytes = added.size_bytes FROM added "
+            "WHERE d.workspace_id = :workspace AND d.id = added.document_id "
+            "AND d.size_bytes <> added.size_bytes"
         ),
         {"workspace": workspace_id, **columns(versions)},
     )

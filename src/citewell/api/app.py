@@ -28,6 +28,7 @@ from citewell.api import (
     results,
     sessions,
     tasks,
+    usage,
     webhooks,
 )
 from citewell.api.answer_stream import LiveAnswers
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         policy,
         recheck,
         keys,
+        usage,
         health,
         openai,
     ):

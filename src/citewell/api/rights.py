@@ -37,6 +37,7 @@ SPEAK = Right("workspace", writes=True)
 EDIT = Right("workspace", "editor", writes=True)
 LOOK_AFTER = Right("workspace", "admin")
 RULE = Right("workspace", "admin", writes=True)
+GRANT = Right("workspace", "owner", writes=True)
 
 RIGHTS: dict[str, Right] = {
     "GET /": OPEN,
@@ -108,6 +109,11 @@ RIGHTS: dict[str, Right] = {
     "DELETE /session/{session_id}": SPEAK,
     "GET /policy": READ,
     "PUT /policy": RULE,
+    "GET /usage": LOOK_AFTER,
+    "GET /quotas": READ,
+    "PUT /quotas": GRANT,
+    "GET /collections/{name}/quota": READ,
+    "PUT /collections/{name}/quota": RULE,
     "GET /keys": LOOK_AFTER,
     "POST /keys": RULE,
     "GET /keys/{key_id}": LOOK_AFTER,

@@ -10,7 +10,18 @@ import httpx
 import typer
 
 from citewell import __version__
-from citewell.cli import answers, collections, demo, documents, files, jobs, keys, operate, serve
+from citewell.cli import (
+    answers,
+    collections,
+    demo,
+    documents,
+    files,
+    jobs,
+    keys,
+    operate,
+    serve,
+    usage,
+)
 from citewell.cli.show import show_error
 from citewell.errors import CitewellError
 from citewell.telemetry import configure_logging
@@ -57,6 +68,7 @@ app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)
 app.command("reindex", rich_help_panel="Use")(jobs.reindex)
 app.add_typer(keys.keys, rich_help_panel="Look after")
+app.command("usage", rich_help_panel="Look after")(usage.usage)
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

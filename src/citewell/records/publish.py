@@ -92,6 +92,8 @@ async def publish(
     )
     kept = wanted.keys() - outcome.refused.keys()
     found = [p for p in publications if p.version_id in kept]
+    if not found:
+        return outcome
     await _save_versions(connection, workspace_id, found)
     await save_sections(
         connection, workspace_id, [(p.version_id, section) for p in found for section in p.sections]

@@ -138,6 +138,19 @@ async def test_guessing_is_slowed_by_address_and_stops_nobody_who_was_known(
         assert (await elsewhere.get("/me", headers=late)).status_code == 200
 
 
+async def test_who_guesses_through_a_proxy_of_this_machine_does_not_lock_it_out(
+    make_settings: Callable[..., Settings], database_url: str, ingest: IngestPipeline, tmp_path: Any
+) -> None:
+    redis = SecretStr("redis://127.0.0.1:1")  # counters of its own: others come from here as well
+    settings = make_settings(database_url, tmp_path, auth=REQUIRED, limits=LIMITS, redis_url=redis)
+    async with open_api(settings, ingest) as api:
+        forwarded = bearer(new_credential().text) | {"X-Forwarded-For": new_address()}
+        replies = [await api.client.get("/me", headers=forwarded) for _ in range(8)]
+        assert [reply.status_code for reply in replies] == [401] * 5 + [429] * 3
+        assert (await api.client.get("/me", headers=OWNER)).status_code == 200
+        assert (await api.client.get("/me")).status_code == 401
+
+
 async def test_behind_a_proxy_each_client_is_counted_for_itself(pair: tuple[Api, Api]) -> None:
     async with called_from(pair[0], PROXY) as proxy:
         one, two = new_address(), new_address()

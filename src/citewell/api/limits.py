@@ -83,10 +83,13 @@ class Limits:
 
         Raises:  LimitExceeded – too many were.
         """
+        if not self._blocked:
+            return
         client = self.client_of(scope)
-        until = self._blocked.get(client.bucket, 0.0)
-        left = until - monotonic()
-        if left > 0 and self._print_of(scope) not in self._valid:
+        left = self._blocked.get(client.bucket, 0.0) - monotonic()
+        # What a proxy of this machine forwards has its address, and must not lock it out itself.
+        exempt = client.is_local and not self.settings.local
+        if left > 0 and not exempt and self._print_of(scope) not in self._valid:
             raise _exceeded(Room(Window(FAILURES, client.bucket, 0), 0, left, left))
 
     async def note_failure(self, scope: Scope) -> None:

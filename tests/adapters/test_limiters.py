@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from uuid import uuid4
 
 import pytest
@@ -149,6 +150,32 @@ async def test_the_way_to_own_counters_and_back_is_told_once_each(
         await asyncio.sleep(0.25)
         assert (await limiter.hit([one]))[0].left == 8
     assert len(lines) == 2, lines
+
+
+async def test_a_crowd_is_counted_together_and_a_silent_broker_holds_it_up_once(
+    servers: Servers, valkey: ValkeyLimiter
+) -> None:
+    limiter, one = FallbackLimiter(valkey, MemoryLimiter()), window(300)
+    with capture_logs() as lines:
+        rooms = await asyncio.gather(*(limiter.hit([one]) for _ in range(1000)))
+    assert sum(room.wait_seconds == 0 for (room,) in rooms) == 300
+    assert lines == []
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(30)
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    stuck = FallbackLimiter(ValkeyLimiter(f"redis://127.0.0.1:{port}"), MemoryLimiter())
+    began = monotonic()
+    with capture_logs() as lines:
+        rooms = await asyncio.gather(*(stuck.hit([one]) for _ in range(100)))
+    assert monotonic() - began < 5
+    assert all(room.wait_seconds == 0 for (room,) in rooms)
+    assert len(lines) == 1
+    await stuck.close()
+    server.close()
 
 
 async def test_a_broker_that_forgot_everything_learns_the_open_streams_again(

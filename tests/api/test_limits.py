@@ -146,7 +146,8 @@ async def test_who_guesses_through_a_proxy_of_this_machine_does_not_lock_it_out(
     async with open_api(settings, ingest) as api:
         forwarded = bearer(new_credential().text) | {"X-Forwarded-For": new_address()}
         replies = [await api.client.get("/me", headers=forwarded) for _ in range(8)]
-        assert [reply.status_code for reply in replies] == [401] * 5 + [429] * 3
+        assert [reply.status_code for reply in replies[:5]] == [401] * 5
+        assert replies[-1].status_code == 429
         assert (await api.client.get("/me", headers=OWNER)).status_code == 200
         assert (await api.client.get("/me")).status_code == 401
 
@@ -270,7 +271,9 @@ async def test_without_the_broker_each_process_counts_for_itself(
     async with open_api(settings, ingest) as api:
         key = bearer(await make_key(api, "viewer"))
         replies = [await api.client.get("/collections", headers=key) for _ in range(45)]
-        assert [reply.status_code for reply in replies] == [200] * 40 + [429] * 5
+        # In memory minutes are the clock's: where one ends meanwhile, its last share is let in.
+        assert 40 <= sum(reply.status_code == 200 for reply in replies) <= 42
+        assert {reply.status_code for reply in replies} == {200, 429}
         assert replies[0].headers["ratelimit-remaining"] == "39"
 
 
@@ -294,7 +297,8 @@ async def test_limits_can_be_switched_off_and_put_on_this_machine_too(
         make_settings(database_url, tmp_path, limits=all_of_us, redis_url=redis), ingest
     ) as api:
         statuses = [(await api.client.get("/me")).status_code for _ in range(5)]
-        assert statuses == [200, 200, 200, 429, 429]
+        assert statuses[:3] == [200, 200, 200]
+        assert statuses[-1] == 429
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 Reply = TypeVar("Reply")
 
+AT_ONCE = 16
+"""Calls that wait for the shared counters together; a crowd behind them is no sign of trouble."""
 RETRY_SECONDS = 3.0
 """So long the shared counters are left alone after they did not answer; then one call tries."""
 
@@ -30,6 +32,7 @@ class FallbackLimiter:
     def __init__(self, shared: Limiter, own: Limiter, lease_seconds: float = LEASE_SECONDS) -> None:
         self._shared, self._own = shared, own
         self._renew_seconds = lease_seconds / 3
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._away = False
         self._retry_at = 0.0
         self._streams: dict[str, Sequence[Place]] = {}
@@ -76,22 +79,28 @@ class FallbackLimiter:
 
     async def _ask(self, call: Callable[[], Awaitable[Reply]]) -> Reply | None:
         """Return what the shared counters say; None while they are away."""
-        if self._away:
-            if monotonic() < self._retry_at:
-                return None
-            self._retry_at = monotonic() + RETRY_SECONDS  # the others do not wait for this one
-        try:
-            reply = await call()
-        except Unavailable as error:
-            self._retry_at = monotonic() + RETRY_SECONDS
-            if not self._away:
-                self._away = True
-                log.warning("this process counts requests for itself now", why=error.message)
+        if self._rests():
             return None
+        async with self._turns:
+            if self._rests():  # as those before found out meanwhile
+                return None
+            if self._away:
+                self._retry_at = monotonic() + RETRY_SECONDS  # the others do not wait for this one
+            try:
+                reply = await call()
+            except Unavailable as error:
+                self._retry_at = monotonic() + RETRY_SECONDS
+                if not self._away:
+                    self._away = True
+                    log.warning("this process counts requests for itself now", why=error.message)
+                return None
         if self._away:
             self._away = False
             log.warning("requests are counted together with other processes again")
         return reply
+
+    def _rests(self) -> bool:
+        return self._away and monotonic() < self._retry_at
 
     async def _enter_shared(self, stream: str, places: Sequence[Place]) -> list[Place]:
         full = await self._shared.enter(stream, places)

@@ -17,8 +17,10 @@ from citewell.ports.limits import LEASE_SECONDS, PERIOD_SECONDS
 
 PREFIX = "citewell.limits"
 CONNECTIONS = 16
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 1.0
 """A request does not wait for its counters for longer; then its own process counts."""
+TURN_SECONDS = 10.0
+"""Most time for one of the connections, while others move on."""
 RENEWED_AT_ONCE = 200
 
 # The library's own scripts count in one window, and do not say what is left. This one does both
@@ -113,7 +115,7 @@ class ValkeyLimiter:
         pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             max_connections=CONNECTIONS,
-            timeout=TIMEOUT_SECONDS,
+            timeout=TURN_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),

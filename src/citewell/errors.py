@@ -11,6 +11,7 @@ CitewellError
 ├─ Conflict          409      true only in another state
 │  └─ SessionBusy     409      the message before it is still being answered
 ├─ LimitExceeded     429      the caller must wait
+│  └─ QuotaExceeded   429      the workspace or collection has used up what it may
 ├─ ProviderError     502      a model failed
 │  ├─ ProviderTimeout 504     it did not end in time
 │  ├─ ProviderBusy    503     it, or our own limit for it, has no turn now
@@ -124,9 +125,23 @@ class LimitExceeded(CitewellError):
     status = 429
     retryable = True
 
-    def __init__(self, message: str | None = None, *, retry_after_seconds: float = 1.0) -> None:
+    def __init__(
+        self, message: str | None = None, *, retry_after_seconds: float | None = 1.0
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class QuotaExceeded(LimitExceeded):
+    """A quota is used up; delete something, wait for the next day, or ask for a larger one."""
+
+    code = "quota_exceeded"
+    retryable = False
+
+    def __init__(
+        self, message: str | None = None, *, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
 class ProviderError(CitewellError):

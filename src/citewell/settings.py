@@ -5,6 +5,7 @@ Nested fields join with two underscores: ``CITEWELL_RETRIEVAL__CANDIDATES=200``.
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -317,6 +318,27 @@ class EgressSettings(_Group):
     )
 
 
+class LimitSettings(_Group):
+    """How much callers may ask for; 0 switches a limit off."""
+
+    requests_per_minute: int = Field(
+        default=600, ge=0, description="Requests a minute of a key, or of an address without one."
+    )
+    questions_per_minute: int = Field(
+        default=120, ge=0, description="Of these, questions and searches."
+    )
+    failures_per_minute: int = Field(
+        default=30, ge=0, description="Requests a minute of an address whose key is not valid."
+    )
+    streams_per_key: int = Field(default=20, ge=0, description="Open event streams of a key.")
+    streams_per_workspace: int = Field(
+        default=200, ge=0, description="Open event streams of all keys in a workspace."
+    )
+    local: bool = Field(
+        default=False, description="Count also programs of this machine that need no key."
+    )
+
+
 class AuthSettings(_Group):
     """Who may call the API."""
 
@@ -430,6 +452,10 @@ class Settings(BaseSettings):
         default=("localhost", "127.0.0.1", "[::1]"),
         description="Host names that requests may use, with commas between them.",
     )
+    proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks of your proxies: X-Forwarded-For counts from them only.",
+    )
     key: SecretStr | None = Field(default=None, description="API key that the command line sends.")
     workspace: str | None = Field(
         default=None, description="Id or name of the workspace that the command line works in."
@@ -437,6 +463,7 @@ class Settings(BaseSettings):
     database_pool: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections.")
     auth: AuthSettings = AuthSettings()
     oidc: OidcSettings = OidcSettings()
+    limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     upload: UploadSettings = UploadSettings()
     parse: ParseSettings = ParseSettings()
@@ -453,12 +480,12 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     exports: ExportSettings = ExportSettings()
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "proxies", mode="before")
     @classmethod
-    def _split(cls, hosts: object) -> object:
-        if not isinstance(hosts, str):
-            return hosts
-        return tuple(host.strip() for host in hosts.split(",") if host.strip())
+    def _split(cls, listed: object) -> object:
+        if not isinstance(listed, str):
+            return listed
+        return tuple(item.strip() for item in listed.split(",") if item.strip())
 
     @field_validator("inbox", mode="before")
     @classmethod
@@ -504,7 +531,7 @@ def key_required(settings: Settings) -> bool:
     """Say whether every request needs a key: always, unless only this machine can reach the API."""
     if settings.auth.mode != "auto":
         return settings.auth.mode == "required"
-    return not {settings.host, *settings.allowed_hosts} <= LOOPBACK
+    return bool(settings.proxies) or not {settings.host, *settings.allowed_hosts} <= LOOPBACK
 
 
 NOT_SETTINGS = {"CITEWELL_URL"}

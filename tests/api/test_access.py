@@ -224,7 +224,9 @@ async def test_an_archived_workspace_is_read_and_not_written(guarded: Api) -> No
     for name, right in RIGHTS.items():
         if right.writes:
             method, path = name.split(" ", 1)
-            reply = await guarded.client.request(method, path.format_map(ids), headers=admin)
+            owner = OWNER | {"X-Workspace-ID": str(workspace)}
+            headers = owner if right.role == "owner" else admin
+            reply = await guarded.client.request(method, path.format_map(ids), headers=headers)
             require_problem(reply, 409, "workspace_archived")
 
 

@@ -103,6 +103,15 @@ SABOTAGE = {
         INSERT INTO collections (workspace_id, id, name) SELECT id, id, 'default' FROM made""",
     ],
     "no password outlives its job": ["UPDATE jobs SET password = 'secret'"],
+    "every day's usage is the sum of its ledger": [
+        "UPDATE usage_days SET documents = documents + 1",
+        "UPDATE usage_days SET bytes = bytes - 1, questions = 3",
+        """INSERT INTO usage_ledger (workspace_id, kind, reference, output_tokens)
+        SELECT workspace_id, 'question', id, 7 FROM documents""",
+    ],
+    "every document has the size of its newest version": [
+        "UPDATE documents SET size_bytes = size_bytes + 1",
+    ],
     "every accepted version has one audit row": [
         """INSERT INTO audit_log (workspace_id, action, target, actor, outcome)
         SELECT workspace_id, 'document.upload', id::text, 'x', 'done' FROM documents""",

@@ -15,7 +15,7 @@ from records.rows import A, add_document, add_workspace, count
 
 SYSTEM_ONLY = ["principals", "memberships", "browser_sessions", "sign_ins", "purges"]
 TABLES = sorted(metadata.tables.keys() - {"workers", *SYSTEM_ONLY})
-APPEND_ONLY = ["audit_log", "audit_chain", "audit_heads"]
+APPEND_ONLY = ["audit_log", "audit_chain", "audit_heads", "usage_ledger", "usage_days"]
 OWNED = [name for name in TABLES if name != "workspaces"]
 REST = """
 INSERT INTO staged_texts SELECT workspace_id, id, 0, 'text' FROM versions WHERE workspace_id = :w;
@@ -36,7 +36,8 @@ INSERT INTO chat_logs (workspace_id, answer_id, channel, mode, model, status, re
     citation_count, input_tokens, output_tokens, redaction)
     VALUES (:w, :w, 'api', 'standard', 'extractive', 'complete', false, 1, 0, 0, 'off');
 INSERT INTO exports (workspace_id, id, kind, format, expires_at)
-    SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs WHERE workspace_id = :w
+    SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs WHERE workspace_id = :w;
+INSERT INTO quotas (workspace_id, documents) VALUES (:w, 1000)
 """
 
 
@@ -153,6 +154,20 @@ async def test_the_audit_log_is_append_only(database: Database) -> None:
         "UPDATE audit_log SET action = 'nothing'",
         "DELETE FROM audit_log",
         "TRUNCATE audit_log",
+    ):
+        for begin in (lambda: database.transaction(A), database.system_transaction):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                async with begin() as connection:
+                    await connection.execute(text(statement))
+
+
+async def test_the_usage_ledger_is_append_only(database: Database) -> None:
+    await add_document(database, A, "a.txt", ["text"])
+    for statement in (
+        "UPDATE usage_ledger SET bytes = 0",
+        "DELETE FROM usage_ledger",
+        "TRUNCATE usage_ledger",
+        "DELETE FROM usage_days",
     ):
         for begin in (lambda: database.transaction(A), database.system_transaction):
             with pytest.raises(ProgrammingError, match="permission denied"):

@@ -54,6 +54,8 @@ class AccessGate:
             return
         if scope["type"] == "http":
             call = self.call_of(scope)
+            state = scope.setdefault("state", {})
+            state["right"] = call.right
             if call.right is not OPEN:
                 gate: Gate = scope["app"].state.gate
                 try:
@@ -63,7 +65,6 @@ class AccessGate:
                     return
                 # A workspace that is renamed meanwhile is still the same to an open stream.
                 again = replace(call, named=str(caller.workspace_id))
-                state = scope.setdefault("state", {})
                 state.update(caller=caller, admission=Admission(gate, again))
                 enter_as(visitor_of(caller))
                 send = _noting(gate.denials, caller, call.address, scope, receive, send)

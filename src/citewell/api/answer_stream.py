@@ -17,6 +17,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from citewell.answer.path import new_answer_id
 from citewell.api import chat_schemas
 from citewell.api.answer_events import WireEvent, ending, event_of, sentence_events
+from citewell.api.failures import book_failure
 from citewell.api.problems import problem_body, unexpected_body
 from citewell.api.questions import Ready
 from citewell.domain import (
@@ -171,6 +172,8 @@ class LiveAnswer:
                 await self._keep(cut_short(self._run.result(), self._told, problem), problem)
             except CitewellError as error:
                 log.warning("an incomplete answer could not be kept", why=error.message)
+        else:
+            await book_failure(self._services, self._ready.workspace_id, self._run.result())
         if not self.events or self.events[-1].name != "error":
             self._tell([WireEvent("error", problem)])
 

@@ -33,6 +33,7 @@ from citewell.api import (
     sessions,
     signin,
     tasks,
+    usage,
     webhooks,
     workspaces,
 )
@@ -40,6 +41,7 @@ from citewell.api.access_gate import AccessGate
 from citewell.api.answer_stream import LiveAnswers
 from citewell.api.gate import Gate
 from citewell.api.keys import add_fleet_keys
+from citewell.api.limits import FailureLimit, Limits, RequestLimit
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.api.readmission import Readmission
@@ -69,6 +71,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         413: "The request is larger than this server accepts.",
         415: "Such a file cannot be read.",
         422: "A value is not valid.",
+        429: "Too many requests, or more than a quota allows.",
         500: "A fault in Citewell; its log has the details under the request's id.",
         503: "PostgreSQL or the broker does not answer.",
         507: "A disk of the server is full.",
@@ -86,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.refused_sign_ins = signin.RefusedSignIns()
             app.state.live_answers = LiveAnswers()
             app.state.gate = Gate(services.database, settings.auth, required=key_required(settings))
+            app.state.limits = Limits(services.limiter, settings.limits, settings.proxies)
             await add_fleet_keys(services)
             reconciling = asyncio.create_task(
                 services.reconciler.run_forever(settings.jobs.reconcile_seconds)
@@ -135,6 +139,7 @@ def create_app(settings: Settings) -> FastAPI:
         workspaces,
         signin,
         exports,
+        usage,
         health,
         openai,
     ):
@@ -148,7 +153,9 @@ def create_app(settings: Settings) -> FastAPI:
         most_texts_bytes=min(upload.max_request_bytes, upload.max_file_bytes),
     )
     app.add_middleware(Readmission)
+    app.add_middleware(RequestLimit)
     app.add_middleware(AccessGate)
+    app.add_middleware(FailureLimit)
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     app.add_middleware(openai.OpenAIErrors)

@@ -5,6 +5,7 @@ import ipaddress
 
 from citewell.api.browser import CSRF_HEADER, READING, SESSION_COOKIE, read_cookie
 from citewell.api.call import Call
+from citewell.api.client_address import FORWARDED
 from citewell.api.memory import Memory
 from citewell.domain import LOCAL_PRINCIPAL, Principal
 from citewell.errors import AccessError, Unauthenticated
@@ -13,9 +14,6 @@ from citewell.records.credentials import PREFIX, digest_of, read_credential
 from citewell.records.principals import find_key
 from citewell.records.session import Database
 from citewell.settings import AuthSettings
-
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-"""Headers of a proxy: a request that has one does not come from this machine."""
 
 
 class Identities:

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json: a code, a sentence on what to do next, the request's id."""
 
+import math
 import tempfile
 from typing import Any, cast
 
@@ -102,7 +103,8 @@ def known_response(error: CitewellError) -> JSONResponse:
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="citewell"'
     if isinstance(error, LimitExceeded | ProviderBusy | SessionBusy):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+        if error.retry_after_seconds is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     elif error.status == Unavailable.status:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return problem_response(error.status, error.reason, error.message, headers)

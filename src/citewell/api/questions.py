@@ -13,6 +13,7 @@ from citewell.domain import Allowance, AnswerPolicy, SessionId, WorkspaceId
 from citewell.errors import TooLarge
 from citewell.records.policy import merge_policy, read_rules
 from citewell.records.questions import Asked
+from citewell.records.quotas import check_day
 from citewell.records.turns import Turn
 from citewell.records.workspaces import require_active
 from citewell.settings import AnswerSettings
@@ -50,7 +51,7 @@ async def read_question(
     """Check a question, and read the rules and the scope that it is answered by.
 
     Raises:  TooLarge – it is too long.  Unprocessable – its mode or a filter is not understood.
-             NotFound – no such collection.
+             NotFound – no such collection.  QuotaExceeded – the day's tokens or money are used up.
     """
     settings = services.settings.answer
     if len(text) > settings.max_question_characters:
@@ -61,6 +62,7 @@ async def read_question(
     scope = read_filters(body.filters)
     async with services.database.transaction(workspace_id) as connection:
         own, collection_id = await read_rules(connection, workspace_id, body.collection)
+        await check_day(connection, workspace_id, collection_id)
     policy = merge_policy(settings, own)
     asked = Asked(
         text=text,

@@ -15,21 +15,25 @@ do. installation: only owners."""
 class Right:
     """What a request must have: a role, and, where it ``writes``, a workspace that is not archived.
 
-    ``asks`` marks questions, which have a limit of their own.
+    ``asks`` marks questions, and ``streams`` replies that stay open: both have limits of their own.
     """
 
     place: Place
     role: Role = "viewer"
     writes: bool = False
     asks: bool = False
+    streams: bool = False
 
 
 OPEN = Right("open")
 ANY = Right("any")
 OWNER = Right("installation", "owner")
 READ = Right("workspace")
+FOLLOW = Right("workspace", streams=True)
 ASK = Right("workspace", asks=True)
+LISTEN = Right("workspace", asks=True, streams=True)
 TALK = Right("workspace", writes=True, asks=True)
+TALK_LIVE = Right("workspace", writes=True, asks=True, streams=True)
 SPEAK = Right("workspace", writes=True)
 EDIT = Right("workspace", "editor", writes=True)
 LOOK_AFTER = Right("workspace", "admin")
@@ -38,6 +42,7 @@ SEE = Right("named")
 CHANGE = Right("named", "admin", writes=True)
 PUT_AWAY = Right("named", "admin")
 REMOVE = Right("named", "owner")
+GRANT = Right("workspace", "owner", writes=True)
 
 RIGHTS: dict[str, Right] = {
     "GET /": OPEN,
@@ -69,7 +74,7 @@ RIGHTS: dict[str, Right] = {
     "POST /collections/{name}/reindex": EDIT,
     "GET /jobs": READ,
     "GET /jobs/{job_id}": READ,
-    "GET /jobs/{job_id}/events": READ,
+    "GET /jobs/{job_id}/events": FOLLOW,
     "POST /jobs/{job_id}/cancel": EDIT,
     "POST /jobs/{job_id}/retry": EDIT,
     "GET /webhooks": LOOK_AFTER,
@@ -86,9 +91,9 @@ RIGHTS: dict[str, Right] = {
     "GET /tasks/info": OWNER,
     "POST /search": ASK,
     "POST /query": ASK,
-    "POST /query/stream": ASK,
+    "POST /query/stream": LISTEN,
     "GET /answers/{answer_id}": READ,
-    "GET /answers/{answer_id}/events": READ,
+    "GET /answers/{answer_id}/events": FOLLOW,
     "POST /answers/{answer_id}/replay": ASK,
     "POST /answers/{answer_id}/verify": READ,
     "POST /answers/{answer_id}/feedback": SPEAK,
@@ -99,7 +104,7 @@ RIGHTS: dict[str, Right] = {
     "POST /rag/query/sync": ASK,
     "GET /result/{task_id}": READ,
     "POST /chat": TALK,
-    "POST /chat/stream": TALK,
+    "POST /chat/stream": TALK_LIVE,
     "POST /session": SPEAK,
     "POST /chat/sessions": SPEAK,
     "GET /chat/sessions": READ,
@@ -119,6 +124,11 @@ RIGHTS: dict[str, Right] = {
     "POST /workspaces/{workspace_id}/restore": PUT_AWAY,
     "GET /policy": READ,
     "PUT /policy": RULE,
+    "GET /usage": LOOK_AFTER,
+    "GET /quotas": READ,
+    "PUT /quotas": GRANT,
+    "GET /collections/{name}/quota": READ,
+    "PUT /collections/{name}/quota": RULE,
     "GET /keys": LOOK_AFTER,
     "POST /keys": RULE,
     "GET /keys/{key_id}": LOOK_AFTER,

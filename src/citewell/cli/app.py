@@ -23,6 +23,7 @@ from citewell.cli import (
     keys,
     operate,
     serve,
+    usage,
     workspaces,
 )
 from citewell.cli.options import choose_workspace
@@ -83,6 +84,7 @@ app.add_typer(keys.keys, rich_help_panel="Look after")
 app.add_typer(audit.audit, rich_help_panel="Look after")
 app.add_typer(chat_logs.chat_logs, rich_help_panel="Look after")
 app.add_typer(workspaces.workspaces, rich_help_panel="Look after")
+app.command("usage", rich_help_panel="Look after")(usage.usage)
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

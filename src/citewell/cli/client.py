@@ -12,7 +12,13 @@ from pydantic import SecretStr
 
 from citewell.cli.stack import open_stack
 from citewell.embedded import read_holder, read_running
-from citewell.errors import CitewellError, InputError, LimitExceeded, Unavailable
+from citewell.errors import (
+    CitewellError,
+    InputError,
+    LimitExceeded,
+    QuotaExceeded,
+    Unavailable,
+)
 from citewell.settings import Settings
 
 TIMEOUT_SECONDS = 120.0
@@ -108,7 +114,10 @@ class Client:
 
 def _problem(response: httpx.Response) -> CitewellError:
     if "json" in response.headers.get("content-type", ""):
-        message = response.json().get("detail")
+        problem = response.json()
+        message = problem.get("detail")
+        if problem.get("code") == QuotaExceeded.code:
+            return InputError(message)  # to wait for seconds does not help
     else:
         message = f"The server answered {response.status_code}. Check --url."
     return _error_class(response.status_code)(message)

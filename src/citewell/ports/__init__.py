@@ -20,6 +20,12 @@ from citewell.ports.jobs import (
     Workflow,
     task_name,
 )
+from citewell.ports.limits import (
+    Limiter,
+    Place,
+    Room,
+    Window,
+)
 from citewell.ports.models import (
     ChatModel,
     Embedder,
@@ -45,16 +51,20 @@ __all__ = [
     "Identity",
     "IdentityProvider",
     "LanguageModel",
+    "Limiter",
     "ModelCall",
     "Parser",
+    "Place",
     "Purpose",
     "Queue",
     "RemoteReply",
     "Reranker",
+    "Room",
     "SignInSecrets",
     "TaskState",
     "VectorStore",
     "Vectors",
+    "Window",
     "Workflow",
     "WritingTask",
     "task_name",

@@ -147,7 +147,11 @@ async def remove_collection(
     )
     await remove_answers_from(connection, workspace_id, [DocumentId(row) for row in documents])
     await connection.execute(
-        text("DELETE FROM collections WHERE workspace_id = :workspace AND id = :collection"),
+        text(
+            "WITH unlimited AS (DELETE FROM quotas "
+            "WHERE workspace_id = :workspace AND collection_id = :collection) "
+            "DELETE FROM collections WHERE workspace_id = :workspace AND id = :collection"
+        ),
         values,
     )
     return removed

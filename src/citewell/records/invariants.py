@@ -6,6 +6,7 @@ from typing import Literal
 from citewell.records.answer_invariants import ANSWER_INVARIANTS
 from citewell.records.audit_chain import BROKEN, CHAINED
 from citewell.records.purge_tables import LEFT_OF_PURGED, REMOVE_LEFT
+from citewell.records.usage import USAGE_INVARIANTS
 
 Cure = Literal["reindex", "statement", "files", "none"]
 
@@ -253,4 +254,10 @@ WHERE coalesce(a.rows, 0) <> (SELECT coalesce(max(number), 0)
     ),
     CHAINED: Invariant(BROKEN, "none"),
     "nothing is left of a purged workspace": Invariant(LEFT_OF_PURGED, "statement", REMOVE_LEFT),
-} | {name: Invariant(query, "statement", cure) for name, (query, cure) in ANSWER_INVARIANTS.items()}
+} | {
+    name: Invariant(query, "statement", cure, lock)
+    for name, query, cure, lock in (
+        *((name, *rest, "") for name, rest in ANSWER_INVARIANTS.items()),
+        *((name, *rest) for name, rest in USAGE_INVARIANTS.items()),
+    )
+}

@@ -7,6 +7,7 @@ that only a lease's holder commits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +21,7 @@ from citewell.domain import (
     WorkspaceId,
 )
 from citewell.records.lexical import searchable
+from citewell.records.quotas import Growth, Quota, refuse_chunks
 from citewell.records.statements import columns, text
 from citewell.records.version_rows import (
     chunk_values,
@@ -55,11 +57,17 @@ class Outcome:
 
     ``gone`` are versions whose document was deleted meanwhile; ``stale`` are collections whose
     terms should be counted anew; ``unused`` are the sha256 of files that no kept version may need.
+    ``refused`` says why of versions that no quota has room for; ``published`` are the chunks of the
+    others, which are booked at the transaction's end.
     """
 
     gone: set[VersionId] = field(default_factory=set[VersionId])
     stale: set[CollectionId] = field(default_factory=set[CollectionId])
     unused: list[str] = field(default_factory=list[str])
+    refused: dict[VersionId, str] = field(default_factory=dict[VersionId, str])
+    published: dict[VersionId, tuple[CollectionId, int]] = field(
+        default_factory=dict[VersionId, tuple[CollectionId, int]]
+    )
 
 
 async def publish(
@@ -67,16 +75,25 @@ async def publish(
     workspace_id: WorkspaceId,
     publications: Sequence[Publication],
     keep_versions: int,
+    quotas: Mapping[CollectionId, Quota] = MappingProxyType({}),
 ) -> Outcome:
     """Replace each document's chunks by those of its version, and make that the active one.
 
-    A version that a newer one has overtaken keeps its text and gets no chunks.
+    A version that a newer one has overtaken keeps its text and gets no chunks. ``quotas`` are those
+    whose turn was taken before.
     """
     places = await lock_documents(
         connection, workspace_id, [publication.version_id for publication in publications]
     )
     outcome = Outcome(gone={p.version_id for p in publications} - places.keys())
-    found = [p for p in publications if p.version_id in places]
+    wanted = {p.version_id: len(p.chunks) for p in publications if p.version_id in places}
+    outcome.refused = await refuse_chunks(
+        connection, workspace_id, quotas, [places[v].growth(n) for v, n in wanted.items()]
+    )
+    kept = wanted.keys() - outcome.refused.keys()
+    found = [p for p in publications if p.version_id in kept]
+    if not found:
+        return outcome
     await _save_versions(connection, workspace_id, found)
     await save_sections(
         connection, workspace_id, [(p.version_id, section) for p in found for section in p.sections]
@@ -89,6 +106,7 @@ async def publish(
     await remove_chunks(connection, workspace_id, [places[p.version_id] for p in current])
     await _insert_chunks(connection, workspace_id, current, places)
     counts = {p.version_id: len(p.chunks) for p in current}
+    outcome.published = {v: (places[v].collection_id, n) for v, n in counts.items()}
     outcome.stale, outcome.unused = await activate(
         connection, workspace_id, [places[version] for version in counts], counts, keep_versions
     )
@@ -105,6 +123,11 @@ class Place:
     number: int
     chunk_count: int
     overtaken: bool
+
+    def growth(self, chunks: int) -> Growth:
+        """Return by how much the collection grows when the version has so many chunks."""
+        more = 0 if self.overtaken else chunks - self.chunk_count
+        return Growth(self.version_id, self.collection_id, more)
 
 
 async def lock_documents(

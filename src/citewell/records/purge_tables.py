@@ -10,6 +10,10 @@ KEPT = frozenset({"audit_log", "audit_chain", "audit_heads", "purges"})
 """Records of what was done: they outlive the workspace."""
 
 
+FIRST = ("exports", "jobs")
+"""Emptied before all others: a worker then finds its job gone; an export hangs on its job."""
+
+
 @dataclass(frozen=True, slots=True)
 class Emptied:
     """A table that a purge empties; ``leaves`` keeps rows that others of it still belong to."""
@@ -44,7 +48,7 @@ def _list_emptied() -> tuple[Emptied, ...]:
         for table in reversed(metadata.sorted_tables)
         if "workspace_id" in table.columns and table.name not in KEPT
     ]
-    named.sort(key=lambda table: table.name != "jobs")
+    named.sort(key=lambda table: FIRST.index(table.name) if table.name in FIRST else len(FIRST))
     return tuple(Emptied(table.name, _leaves_of(table)) for table in named)
 
 

@@ -32,6 +32,7 @@ from citewell.records.redaction import REDACTED, redact
 from citewell.records.session import current_visitor
 from citewell.records.statements import text
 from citewell.records.turns import Turn, TurnEnd, end_turn
+from citewell.records.usage import book_answer
 
 UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
 
@@ -167,7 +168,8 @@ async def keep_answer(
 
     Holds:   of a session that was deleted meanwhile nothing is written; a turn that ran out costs
              the session its two messages, but not the answer. A reply that quotes a document that
-             was deleted meanwhile is not written either. All of them are logged. What is kept has
+             was deleted meanwhile is not written either. All of them are logged, and
+             what was used is booked in any case. What is kept has
              no more text than the workspace's policy allows, and ``result`` is whole; a session's
              messages, which follow-ups are understood by, lose theirs only with ``all``.
     """
@@ -178,6 +180,7 @@ async def keep_answer(
     if turn is not None:
         ended = await end_turn(connection, workspace_id, turn.session_id, turn.token, hours)
         if ended == "gone":
+            await book_answer(connection, workspace_id, answer)
             return Kept(result, False, ended)
     stored = await add_answer(
         connection,
@@ -198,4 +201,5 @@ async def keep_answer(
         if redaction == "all":
             exchange = Exchange(REDACTED, REDACTED, exchange.answer_id)
         await add_exchange(connection, workspace_id, turn.session_id, exchange)
+    await book_answer(connection, workspace_id, answer)
     return Kept(result, stored, ended)

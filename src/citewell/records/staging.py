@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import DocumentHead, JobId, Json, ParsedPart, VersionId, WorkspaceId
-from citewell.errors import LeaseLost
+from citewell.errors import DocumentRejected, LeaseLost
 from citewell.records.leases import Claim, finish_jobs, hold_job
 from citewell.records.lexical import searchable
 from citewell.records.publish import Outcome, activate, lock_documents, remove_chunks
+from citewell.records.quotas import refuse_chunks, take_turn
 from citewell.records.statements import columns, text
+from citewell.records.usage import book_published
 from citewell.records.version_rows import chunk_values, save_sections, version_values
 
 PART_CHUNKS = 128
@@ -256,7 +258,9 @@ async def publish_staged(
 
     Holds:   the rows are moved inside PostgreSQL: the worker's memory does not grow with them.
     Raises:  LeaseLost – another worker holds the job, or the document was deleted.
+             DocumentRejected – no quota has room for its chunks.
     """
+    quotas = await take_turn(connection, claim.workspace_id, "chunks")
     await hold_job(connection, claim)
     # A book's rows may take minutes to be indexed; the held job keeps its place meanwhile.
     await connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -270,6 +274,12 @@ async def publish_staged(
         "document": place.document_id,
         "collection": place.collection_id,
     }
+    if quotas:
+        count = await connection.scalar(text(COUNT_STAGED), values)
+        growth = [place.growth(count or 0)]
+        refused = await refuse_chunks(connection, claim.workspace_id, quotas, growth)
+        if refused:
+            raise DocumentRejected("quota_exceeded", refused[claim.version_id])
     await connection.execute(text(JOIN_TEXT), values)
     outcome = Outcome()
     if not place.overtaken:
@@ -281,8 +291,10 @@ async def publish_staged(
         outcome.stale, outcome.unused = await activate(
             connection, claim.workspace_id, [place], counts, keep_versions
         )
+        outcome.published = {claim.version_id: (place.collection_id, moved.rowcount)}
     await clear_staged(connection, claim.workspace_id, claim.version_id)
     await finish_jobs(connection, claim.workspace_id, {claim.job_id: last_word()})
+    await book_published(connection, claim.workspace_id, outcome.published)
     return outcome
 
 
@@ -304,6 +316,9 @@ UPDATE versions SET published_at = now(), text = (
 WHERE workspace_id = :workspace AND id = :version
 """
 
+COUNT_STAGED = """
+SELECT count(*) FROM staged_chunks WHERE workspace_id = :workspace AND version_id = :version
+"""
 MOVE_CHUNKS = """
 INSERT INTO chunks (workspace_id, id, collection_id, document_id, version_id, ordinal, start, "end",
     text, context, section, page, page_breaks, tokens)

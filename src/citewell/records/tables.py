@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKeyConstraint,
@@ -58,6 +59,10 @@ def _json(name: str) -> Column[object]:
 
 def _documents(name: str) -> Column[object]:
     return Column(name, ARRAY(Uuid), nullable=False, server_default=text("'{}'::uuid[]"))
+
+
+def _count(name: str) -> Column[object]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
 
 
 def _belongs_to(parent: str, column: str, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
@@ -128,6 +133,7 @@ documents = Table(
     _json("metadata"),
     _created(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
     Column("readers", ARRAY(Text)),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "collection_id", "source"),
@@ -628,4 +634,67 @@ purges = Table(
     Column("blobs_left", BigInteger),
     Column("keys_revoked", BigInteger, nullable=False, server_default="0"),
     Index("ix_purges_created", "created_at", "id"),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    _workspace(),
+    Column(
+        "collection_id",
+        Uuid,
+        nullable=False,
+        server_default="00000000-0000-0000-0000-000000000000",
+    ),
+    Column("documents", BigInteger),
+    Column("bytes", BigInteger),
+    Column("chunks", BigInteger),
+    Column("tokens_per_day", BigInteger),
+    Column("micro_usd_per_day", BigInteger),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "collection_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
+usage_ledger = Table(
+    "usage_ledger",
+    metadata,
+    _workspace(),
+    Column("kind", Text, nullable=False),
+    Column("reference", Uuid, nullable=False),
+    Column(
+        "collection_id",
+        Uuid,
+        nullable=False,
+        server_default="00000000-0000-0000-0000-000000000000",
+    ),
+    Column("principal_id", Uuid),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("micro_usd"),
+    _count("documents"),
+    _count("bytes"),
+    _count("chunks"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("workspace_id", "kind", "reference"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_usage_ledger_at", "workspace_id", "at"),
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    _workspace(),
+    Column("day", Date, nullable=False),
+    Column("collection_id", Uuid, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    _count("questions"),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("micro_usd"),
+    _count("documents"),
+    _count("bytes"),
+    _count("chunks"),
+    PrimaryKeyConstraint("workspace_id", "day", "collection_id", "shard"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
 )

@@ -14,8 +14,10 @@ from citewell.domain import CollectionId, DocumentId, JobId, Json, VersionId, Wo
 from citewell.errors import Conflict, NotFound
 from citewell.records.audit import add_audits
 from citewell.records.jobs import NewJob, add_job, add_jobs
+from citewell.records.quotas import check_held, take_turn
 from citewell.records.readers import require_reader, set_readers, written_readers
 from citewell.records.statements import columns, text
+from citewell.records.usage import Entry, book
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,18 @@ async def add_uploads(
              locked in the order of their sources, so that two requests never wait for each other.
     Raises:  Conflict – a source is that of a document that who acts may not see.
              AccessError – who acts would not see a document that is limited to these readers.
+    Raises:  QuotaExceeded – they are more than the workspace or the collection may hold.
     """
     for readers in {upload.readers for upload in uploads}:
         require_reader(readers)
+    quotas = await take_turn(connection, workspace_id, "documents")
     registered: dict[int, Registered] = {}
+    taken: list[Entry] = []
+    grown_bytes = 0
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
-        document_ids, described = await _find_or_add(
-            connection, workspace_id, collection_id, wanted
-        )
+        found = await _find_or_add(connection, workspace_id, collection_id, wanted)
+        document_ids, new, described = found
         limited = {
             document_id: upload.readers
             for document_id, upload in zip(document_ids, wanted, strict=True)
@@ -90,6 +95,9 @@ async def add_uploads(
             version_id = VersionId(uuid4())
             number = known.number + 1 if known is not None else 1
             versions.append(_version(version_id, document_id, number, upload))
+            size, added = upload.size_bytes, int(document_id in new)
+            grown_bytes += size if known is None else size - known.size_bytes
+            taken.append(Entry("upload", version_id, collection_id, documents=added, bytes=size))
             jobs[place] = NewJob(
                 document_id,
                 version_id,
@@ -107,6 +115,9 @@ async def add_uploads(
             await add_audits(connection, workspace_id, "document.upload", targets, request_id)
         if redescribed:
             await add_audits(connection, workspace_id, "document.metadata", redescribed, request_id)
+    grown = sum(entry.documents for entry in taken), grown_bytes
+    await check_held(connection, workspace_id, quotas, collection_id, grown)
+    await book(connection, workspace_id, taken)
     return [registered[place] for place in range(len(uploads))]
 
 
@@ -198,30 +209,33 @@ async def _find_or_add(
     workspace_id: WorkspaceId,
     collection_id: CollectionId,
     uploads: Sequence[Upload],
-) -> tuple[list[DocumentId], set[DocumentId]]:
+) -> tuple[list[DocumentId], set[DocumentId], set[DocumentId]]:
     """Find or add the documents of these sources, and lock their rows.
 
-    Returns them in their order, and those whose metadata were replaced.
+    Returns them in their order, those that are new, and those whose metadata were replaced.
     Raises:  Conflict – one of them is there, and hidden.
     """
+    made = [uuid4() for _ in uploads]
     rows = await connection.execute(
         text(
             "INSERT INTO documents "
-            "(workspace_id, id, collection_id, name, source, metadata, readers) "
-            "SELECT :workspace, id, :collection, name, source, "
+            "(workspace_id, id, collection_id, name, source, size_bytes, metadata, readers) "
+            "SELECT :workspace, id, :collection, name, source, size, "
             "coalesce(CAST(metadata AS jsonb), '{}'::jsonb), CAST(readers AS text[]) "
             "FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:sources AS text[]), "
-            "CAST(:metadata AS text[]), CAST(:readers AS text[])) "
-            "WITH ORDINALITY AS n (id, name, source, metadata, readers, place) ORDER BY place "
+            "CAST(:sizes AS bigint[]), CAST(:metadata AS text[]), CAST(:readers AS text[])) "
+            "WITH ORDINALITY AS n (id, name, source, size, metadata, readers, place) "
+            "ORDER BY place "
             "ON CONFLICT (workspace_id, collection_id, source) DO UPDATE SET updated_at = now() "
             "WHERE citewell_may_read(documents.readers) RETURNING id, source"
         ),
         {
             "workspace": workspace_id,
             "collection": collection_id,
-            "ids": [uuid4() for _ in uploads],
+            "ids": made,
             "names": [upload.name for upload in uploads],
             "sources": [upload.source for upload in uploads],
+            "sizes": [upload.size_bytes for upload in uploads],
             "metadata": [_written(upload.metadata) for upload in uploads],
             "readers": [written_readers(upload.readers) for upload in uploads],
         },
@@ -240,9 +254,10 @@ async def _find_or_add(
         for document_id, upload in zip(ids, uploads, strict=True)
         if upload.metadata is not None
     }
+    new = set(ids).intersection(made)
     if not given:
-        return ids, set()
-    return ids, await _set_metadata(connection, workspace_id, given)
+        return ids, new, set()
+    return ids, new, await _set_metadata(connection, workspace_id, given)
 
 
 async def _set_metadata(
@@ -274,7 +289,7 @@ async def _latest_versions(
     """Return each document's newest version with its last job."""
     rows = await connection.execute(
         text(
-            "SELECT DISTINCT ON (v.document_id) v.document_id, v.number, v.sha256, "
+            "SELECT DISTINCT ON (v.document_id) v.document_id, v.number, v.sha256, v.size_bytes, "
             "j.id AS job_id, j.status FROM versions v "
             "JOIN jobs j ON j.workspace_id = v.workspace_id AND j.document_id = v.document_id "
             "AND j.version_id = v.id AND j.task <> 'embed' WHERE v.workspace_id = :workspace "
@@ -291,11 +306,14 @@ async def _add_versions(
 ) -> None:
     await connection.execute(
         text(
-            "INSERT INTO versions "
+            "WITH added AS (INSERT INTO versions "
             "(workspace_id, id, document_id, number, sha256, size_bytes, media_type) "
             "SELECT :workspace, * FROM unnest(CAST(:version AS uuid[]), CAST(:document AS uuid[]), "
             "CAST(:number AS integer[]), CAST(:sha256 AS text[]), CAST(:size AS bigint[]), "
-            "CAST(:media_type AS text[]))"
+            "CAST(:media_type AS text[])) RETURNING document_id, size_bytes) "
+            "UPDATE documents d SET size_bytes = added.size_bytes FROM added "
+            "WHERE d.workspace_id = :workspace AND d.id = added.document_id "
+            "AND d.size_bytes <> added.size_bytes"
         ),
         {"workspace": workspace_id, **columns(versions)},
     )

@@ -12,6 +12,9 @@ from citewell.adapters.celery_diagnostics import CeleryDiagnostics
 from citewell.adapters.celery_queue import CeleryQueue, make_celery
 from citewell.adapters.diagnostic_tasks import register_diagnostics
 from citewell.adapters.egress import CheckedEgress
+from citewell.adapters.limits_fallback import FallbackLimiter
+from citewell.adapters.limits_memory import MemoryLimiter
+from citewell.adapters.limits_valkey import ValkeyLimiter
 from citewell.adapters.local_blobs import LocalBlobStore
 from citewell.answer.path import Question, new_answer_id
 from citewell.answer.pipeline import AnswerPipeline, AnswerRun
@@ -21,7 +24,15 @@ from citewell.ingest.ocr import is_enabled as ocr_is_enabled
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.ingest.sandbox import ParserPool
 from citewell.ingest.sandbox_limits import ParserLimits
-from citewell.ports import BlobStore, Diagnostics, Egress, Embedder, IdentityProvider, Queue
+from citewell.ports import (
+    BlobStore,
+    Diagnostics,
+    Egress,
+    Embedder,
+    IdentityProvider,
+    Limiter,
+    Queue,
+)
 from citewell.records.questions import Asked
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
@@ -56,6 +67,7 @@ class Services:
     egress: Egress
     webhooks: WebhookSender
     diagnostics: Diagnostics
+    limiter: Limiter
     identity: IdentityProvider | None = None
 
     def start_answer(
@@ -162,6 +174,8 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         reranker = open_reranker(settings, language_model, stack)
         diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
         stack.push_async_callback(diagnostics.close)
+        limiter = FallbackLimiter(ValkeyLimiter(redis_url), MemoryLimiter())
+        stack.push_async_callback(limiter.close)
         yield Services(
             settings=settings,
             database=database,
@@ -182,6 +196,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             webhooks=WebhookSender(database, egress),
             diagnostics=diagnostics,
             identity=None if worker else open_identity(settings),
+            limiter=limiter,
         )
 
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 from citewell.answer.pipeline import AnswerRun
 from citewell.domain import Answer, AnswerId, EvidenceFound, Finished, Json, Visitor, covers
-from citewell.errors import AccessError, SessionBusy
+from citewell.errors import AccessError, CitewellError, SessionBusy
 from citewell.records.answer_form import Telling
 from citewell.records.leases import Lease, finish_jobs, hold_job
 from citewell.records.policy import get_policy, merge_policy
 from citewell.records.principals import find_principal
 from citewell.records.questions import Asked, keep_answer, read_asker
+from citewell.records.quotas import check_day
 from citewell.records.session import acting_as
 from citewell.records.turns import Turn
+from citewell.records.usage import book_answer
 from citewell.telemetry import ANSWERS, STAGE_SECONDS
 from citewell.wiring import Services
 
@@ -31,6 +33,7 @@ async def answer_question(
              who asked it, with the rights of now.
     Raises:  LeaseLost – it is not.  SessionBusy – it is not this question's turn.
              AccessError – the asker's key is valid no more.
+             QuotaExceeded – the day's tokens or money are used up.
              CitewellError – as the pipeline says; NotFound when the session is gone.
     """
     with acting_as(await _find_asker(services, lease)):
@@ -45,11 +48,17 @@ async def _answer(
     try:
         async with services.database.transaction(lease.workspace_id) as connection:
             own = await get_policy(connection, lease.workspace_id)
+            await check_day(connection, lease.workspace_id, asked.scope.collection_id)
         policy = merge_policy(services.settings.answer, own)
         history = () if turn is None else turn.history
         answer_id = AnswerId(lease.job_id)
         run = services.start_answer(lease.workspace_id, asked, policy, history, answer_id)
-        answer, evidence = await _read(run)
+        try:
+            answer, evidence = await _read(run)
+        except CitewellError:
+            async with services.database.transaction(lease.workspace_id) as connection:
+                await book_answer(connection, lease.workspace_id, run.result(), failure=lease.token)
+            raise
         await _keep(services, lease, answer, Telling(policy.delivery, evidence), turn, last_word())
     finally:
         if turn is not None:

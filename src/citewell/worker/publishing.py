@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from citewell.domain import Chunk, JobId, Json, ParsedPart, Task, WorkspaceId
-from citewell.errors import LeaseLost, Unavailable
+from citewell.domain import Chunk, JobId, Json, ParsedPart, Task, VersionId, WorkspaceId
+from citewell.errors import DocumentRejected, LeaseLost, Unavailable
 from citewell.ports import Vectors
 from citewell.records.blobs import remove_unused_blobs
 from citewell.records.chunks import find_vectors
@@ -15,7 +15,9 @@ from citewell.records.jobs import mark_sent
 from citewell.records.leases import Claim, finish_jobs, hold_jobs
 from citewell.records.lexical import refresh_lexemes
 from citewell.records.publish import Outcome, Publication, publish
+from citewell.records.quotas import take_turn
 from citewell.records.staging import begin_staging, end_staging, fan_out, stage_part
+from citewell.records.usage import book_published
 from citewell.records.version_rows import vector_literal
 from citewell.wiring import Services
 from citewell.worker.group import Grouped
@@ -47,10 +49,13 @@ class PublicationGroup:
 
         Holds:   the next documents are published while the first one's submitter clears up.
         Raises:  LeaseLost – the job is another worker's, or the document is gone.
+                 DocumentRejected – no quota has room for its chunks.
         """
-        published, outcome = await self._group.submit(finished)
+        published, refused, outcome = await self._group.submit(finished)
         if outcome is not None:
             await self.clear_up(finished.claim.workspace_id, outcome)
+        if refused is not None:
+            raise DocumentRejected("quota_exceeded", refused)
         if not published:
             raise LeaseLost
 
@@ -63,18 +68,29 @@ class PublicationGroup:
         if outcome.unused:
             await remove_unused_blobs(services.database, services.blobs, outcome.unused)
 
-    async def _publish(self, group: Sequence[Finished]) -> list[tuple[bool, Outcome | None]]:
-        """Return of each whether it is published, and once for each workspace what is left."""
+    async def _publish(
+        self, group: Sequence[Finished]
+    ) -> list[tuple[bool, str | None, Outcome | None]]:
+        """Return of each whether it is published, or why it is refused; and what is left.
+
+        What is left is told once for each workspace.
+        """
         by_workspace: dict[WorkspaceId, list[Finished]] = defaultdict(list)
         for finished in group:
             by_workspace[finished.claim.workspace_id].append(finished)
         done: set[JobId] = set()
+        refused: dict[VersionId, str] = {}
         left: dict[WorkspaceId, Outcome] = {}
         for workspace_id, items in by_workspace.items():
             published, left[workspace_id] = await self._publish_in(workspace_id, items)
             done |= published
+            refused |= left[workspace_id].refused
         return [
-            (finished.claim.job_id in done, left.pop(finished.claim.workspace_id, None))
+            (
+                finished.claim.job_id in done,
+                refused.get(finished.claim.version_id),
+                left.pop(finished.claim.workspace_id, None),
+            )
             for finished in group
         ]
 
@@ -83,6 +99,7 @@ class PublicationGroup:
     ) -> tuple[set[JobId], Outcome]:
         services = self._services
         async with services.database.transaction(workspace_id) as connection:
+            quotas = await take_turn(connection, workspace_id, "chunks")
             held = await hold_jobs(connection, workspace_id, [item.claim for item in items])
             kept = [item for item in items if item.claim.job_id in held]
             outcome = await publish(
@@ -90,13 +107,16 @@ class PublicationGroup:
                 workspace_id,
                 [item.publication for item in kept],
                 services.settings.versions.keep,
+                quotas,
             )
+            unpublished = outcome.gone | outcome.refused.keys()
             done = {
                 item.claim.job_id: item.last_word()
                 for item in kept
-                if item.claim.version_id not in outcome.gone
+                if item.claim.version_id not in unpublished
             }
             await finish_jobs(connection, workspace_id, done)
+            await book_published(connection, workspace_id, outcome.published)
         return set(done), outcome
 
 

@@ -11,10 +11,11 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from citewell.api import schemas
 from citewell.api.deps import ServicesDep, WorkspaceDep
+from citewell.api.limits import open_stream
 from citewell.api.openai import wire
 from citewell.api.openai.conversation import read_question
 from citewell.api.openai.errors import OpenAIRoute, error_body
-from citewell.api.openai.keeping import keep_answer
+from citewell.api.openai.keeping import events_of, keep_answer
 from citewell.api.openai.leaving import gone, until_gone
 from citewell.api.openai.reply import Reply
 from citewell.api.problems import unexpected_body
@@ -35,8 +36,10 @@ async def complete(
 
     With ``stream`` the reply is server-sent events: one chunk for each checked sentence.
     """
+    if body.stream:
+        await open_stream(request)
     question = await read_question(services, workspace_id, body)
-    events = services.answers.start(question).events()
+    events = events_of(services, workspace_id, services.answers.start(question))
     reply = Reply(question.answer_id, body.model, str(request.base_url))
     keep = partial(keep_answer, services, workspace_id)
     if not body.stream:

@@ -10,6 +10,7 @@ from citewell.api.openai.wire import ChatMessage, ChatRequest, CitewellOptions
 from citewell.domain import Allowance, Message, WorkspaceId
 from citewell.errors import NotFound
 from citewell.records.policy import merge_policy, read_rules
+from citewell.records.quotas import check_day
 from citewell.wiring import Services
 
 EVERYTHING = "citewell"
@@ -22,7 +23,8 @@ async def read_question(
     """Return what is asked.
 
     Raises:  UnknownModel – no such collection.  ParameterError – there is no question, or it is too
-             long.  Unprocessable – a filter is not understood.
+             long.  Unprocessable – a filter is not understood.  QuotaExceeded – the day's tokens or
+             money are used up.
     """
     settings = services.settings
     options = body.citewell or CitewellOptions.model_validate({})
@@ -40,6 +42,7 @@ async def read_question(
     try:
         async with services.database.transaction(workspace_id) as connection:
             own, collection_id = await read_rules(connection, workspace_id, collection)
+            await check_day(connection, workspace_id, collection_id)
     except NotFound as error:
         raise UnknownModel from error
     policy = merge_policy(settings.answer, own)

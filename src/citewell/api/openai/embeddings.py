@@ -4,17 +4,20 @@ import asyncio
 import base64
 import json
 from typing import Annotated, Literal, cast
+from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from citewell.api.deps import CleanText, ServicesDep, storable
+from citewell.api.deps import CleanText, ServicesDep, WorkspaceDep, storable
 from citewell.api.openai.conversation import EVERYTHING
 from citewell.api.openai.errors import OpenAIRoute, ParameterError, UnknownModel
 from citewell.api.openai.leaving import gone, until_gone
 from citewell.api.openai.wire import MOST_MODEL_CHARACTERS
 from citewell.ports import Embedder, Vectors
+from citewell.records.quotas import check_day
+from citewell.records.usage import Entry, book
 
 router = APIRouter(route_class=OpenAIRoute)
 
@@ -85,7 +88,9 @@ class EmbeddingsReply(BaseModel):
 
 
 @router.post("/embeddings", response_model=EmbeddingsReply)
-async def embed(request: Request, services: ServicesDep, body: EmbeddingsRequest) -> Response:
+async def embed(
+    request: Request, services: ServicesDep, workspace_id: WorkspaceDep, body: EmbeddingsRequest
+) -> Response:
     """Embed texts with the model that search uses; what is longer than its window is cut."""
     embedder = services.embedder
     if body.model not in {embedder.name, EVERYTHING}:
@@ -101,12 +106,22 @@ async def embed(request: Request, services: ServicesDep, body: EmbeddingsRequest
             "input",
             f"A text of input_type query has at most {longest} characters. Send it as a document.",
         )
+    async with services.database.transaction(workspace_id) as connection:
+        await check_day(connection, workspace_id, None)
     written = await until_gone(request, _write(embedder, body))
-    return gone() if written is None else Response(written, media_type="application/json")
+    if written is None:
+        return gone()
+    reply, tokens = written
+    async with services.database.transaction(workspace_id) as connection:
+        await book(connection, workspace_id, [Entry("embedding", uuid4(), input_tokens=tokens)])
+    return Response(reply, media_type="application/json")
 
 
-async def _write(embedder: Embedder, body: EmbeddingsRequest) -> str:
-    """Embed and write the reply as JSON, some texts at a time, so that nothing else waits long."""
+async def _write(embedder: Embedder, body: EmbeddingsRequest) -> tuple[str, int]:
+    """Embed and write the reply as JSON, some texts at a time, so that nothing else waits long.
+
+    Returns the reply and the texts' tokens.
+    """
     rows: list[str] = []
     tokens = 0
     for first in range(0, len(body.input), AT_ONCE):
@@ -116,7 +131,8 @@ async def _write(embedder: Embedder, body: EmbeddingsRequest) -> str:
         rows += _rows(vectors, first, body.encoding_format)
     usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens).model_dump_json()
     model = json.dumps(embedder.name)
-    return f'{{"object":"list","data":[{",".join(rows)}],"model":{model},"usage":{usage}}}'
+    data = ",".join(rows)
+    return f'{{"object":"list","data":[{data}],"model":{model},"usage":{usage}}}', tokens
 
 
 def _rows(vectors: Vectors, first: int, encoding: Encoding) -> list[str]:

@@ -60,19 +60,11 @@ async def add_uploads(
     Raises:  Conflict – a source is that of a document that who acts may not see.
              AccessError – who acts would not see a document that is limited to these readers.
     """
-    for readers in {upload.readers for upload in uploads}:
-        require_reader(readers)
     registered: dict[int, Registered] = {}
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
         document_ids = await _find_or_add(connection, workspace_id, collection_id, wanted)
-        limited = {
-            document_id: upload.readers
-            for document_id, upload in zip(document_ids, wanted, strict=True)
-            if upload.readers is not None
-        }
-        if limited:
-            await set_readers(connection, workspace_id, limited, request_id)
+        await _set_given_readers(connection, workspace_id, document_ids, wanted, request_id)
         latest = await _latest_versions(connection, workspace_id, document_ids)
         jobs: dict[int, NewJob] = {}
         versions: list[dict[str, object]] = []
@@ -194,8 +186,11 @@ async def _find_or_add(
 ) -> list[DocumentId]:
     """Find or add the documents of these sources, and lock their rows.
 
-    Raises:  Conflict – one of them is there, and hidden.
+    Raises:  Conflict – one of them is there, and hidden.  AccessError – who adds one of these
+             would not see it.
     """
+    for upload in uploads:
+        require_reader(upload.readers)
     rows = await connection.execute(
         text(
             "INSERT INTO documents "
@@ -235,6 +230,22 @@ async def _find_or_add(
     if given:
         await _set_metadata(connection, workspace_id, given)
     return ids
+
+
+async def _set_given_readers(
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    document_ids: Sequence[DocumentId],
+    uploads: Sequence[Upload],
+    request_id: str | None,
+) -> None:
+    given = {
+        document_id: upload.readers
+        for document_id, upload in zip(document_ids, uploads, strict=True)
+        if upload.readers is not None
+    }
+    if given:
+        await set_readers(connection, workspace_id, given, request_id)
 
 
 async def _set_metadata(

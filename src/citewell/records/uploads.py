@@ -64,7 +64,10 @@ async def add_uploads(
     for places in _rounds(uploads):
         wanted = [uploads[place] for place in places]
         document_ids = await _find_or_add(connection, workspace_id, collection_id, wanted)
-        await _set_given_readers(connection, workspace_id, document_ids, wanted, request_id)
+        given = zip(document_ids, (upload.readers for upload in wanted), strict=True)
+        limited = {document_id: readers for document_id, readers in given if readers is not None}
+        if limited:
+            await set_readers(connection, workspace_id, limited, request_id)
         latest = await _latest_versions(connection, workspace_id, document_ids)
         jobs: dict[int, NewJob] = {}
         versions: list[dict[str, object]] = []
@@ -230,22 +233,6 @@ async def _find_or_add(
     if given:
         await _set_metadata(connection, workspace_id, given)
     return ids
-
-
-async def _set_given_readers(
-    connection: AsyncConnection,
-    workspace_id: WorkspaceId,
-    document_ids: Sequence[DocumentId],
-    uploads: Sequence[Upload],
-    request_id: str | None,
-) -> None:
-    given = {
-        document_id: upload.readers
-        for document_id, upload in zip(document_ids, uploads, strict=True)
-        if upload.readers is not None
-    }
-    if given:
-        await set_readers(connection, workspace_id, given, request_id)
 
 
 async def _set_metadata(

@@ -45,17 +45,7 @@ async def add_answer(  # noqa: PLR0913 - a row has as many columns
     if session_id is None:
         await connection.execute(text("SET LOCAL synchronous_commit = off"))
     added = await connection.execute(
-        text(
-            "INSERT INTO answers (workspace_id, id, question, refused, document_ids, result, "
-            "status, session_id, manifest, other_document_ids) "
-            "SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), "
-            "CAST(:result AS jsonb), :status, CAST(:session AS uuid), CAST(:manifest AS jsonb), "
-            f"ARRAY({OTHER_DOCUMENTS}) "
-            "WHERE (SELECT count(*) FROM (SELECT 1 FROM documents "
-            "WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[])) "
-            "FOR KEY SHARE SKIP LOCKED) AS kept) "
-            "= cardinality(CAST(:documents AS uuid[]))"
-        ),
+        text(ADD),
         {
             "workspace": workspace_id,
             "id": answer_id,
@@ -82,6 +72,15 @@ SELECT unnest(a.document_ids) FROM answers a WHERE a.workspace_id = :workspace A
     AND m.session_id = CAST(:session AS uuid) ORDER BY m.ordinal DESC LIMIT :history)
 EXCEPT
 SELECT unnest(CAST(:documents AS uuid[]))
+"""
+ADD = f"""
+INSERT INTO answers (workspace_id, id, question, refused, document_ids, result, status, session_id,
+    manifest, other_document_ids)
+SELECT :workspace, :id, :question, :refused, CAST(:documents AS uuid[]), CAST(:result AS jsonb),
+    :status, CAST(:session AS uuid), CAST(:manifest AS jsonb), ARRAY({OTHER_DOCUMENTS})
+WHERE (SELECT count(*) FROM (SELECT 1 FROM documents
+    WHERE workspace_id = :workspace AND id = ANY(CAST(:documents AS uuid[]))
+    FOR KEY SHARE SKIP LOCKED) AS kept) = cardinality(CAST(:documents AS uuid[]))
 """
 
 

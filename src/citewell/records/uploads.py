@@ -61,10 +61,8 @@ async def add_uploads(
              locked in the order of their sources, so that two requests never wait for each other.
     Raises:  Conflict – a source is that of a document that who acts may not see.
              AccessError – who acts would not see a document that is limited to these readers.
-    Raises:  QuotaExceeded – they are more than the workspace or the collection may hold.
+             QuotaExceeded – they are more than the workspace or the collection may hold.
     """
-    for readers in {upload.readers for upload in uploads}:
-        require_reader(readers)
     quotas = await take_turn(connection, workspace_id, "documents")
     registered: dict[int, Registered] = {}
     taken: list[Entry] = []
@@ -73,11 +71,8 @@ async def add_uploads(
         wanted = [uploads[place] for place in places]
         found = await _find_or_add(connection, workspace_id, collection_id, wanted)
         document_ids, new, described = found
-        limited = {
-            document_id: upload.readers
-            for document_id, upload in zip(document_ids, wanted, strict=True)
-            if upload.readers is not None
-        }
+        given = zip(document_ids, (upload.readers for upload in wanted), strict=True)
+        limited = {document_id: readers for document_id, readers in given if readers is not None}
         if limited:
             await set_readers(connection, workspace_id, limited, request_id)
         latest = await _latest_versions(connection, workspace_id, document_ids)
@@ -213,8 +208,11 @@ async def _find_or_add(
     """Find or add the documents of these sources, and lock their rows.
 
     Returns them in their order, those that are new, and those whose metadata were replaced.
-    Raises:  Conflict – one of them is there, and hidden.
+    Raises:  Conflict – one of them is there, and hidden.  AccessError – who adds one of these
+             would not see it.
     """
+    for upload in uploads:
+        require_reader(upload.readers)
     made = [uuid4() for _ in uploads]
     rows = await connection.execute(
         text(

@@ -12,13 +12,16 @@ from api.stage import Api, open_api
 from canaries import hide
 from citewell.domain import WorkspaceId
 from citewell.ingest.pipeline import IngestPipeline
-from citewell.settings import AuthSettings, Settings
+from citewell.settings import AuthSettings, LimitSettings, Settings
 
 PEPPER = SecretStr(hide("a pepper for the tests, 32 characters or more"))
 LOCAL_KEY = hide("what the command line would send")
 REQUIRED = AuthSettings(
     mode="required", pepper=PEPPER, local_key=SecretStr(LOCAL_KEY), cache_seconds=0
 )
+
+
+UNLIMITED = LimitSettings(requests_per_minute=0, questions_per_minute=0, failures_per_minute=0)
 
 
 def bearer(key: str, workspace: UUID | None = None) -> dict[str, str]:
@@ -33,7 +36,7 @@ OWNER = bearer(LOCAL_KEY)
 @asynccontextmanager
 async def open_guarded(settings: Settings, ingest: IngestPipeline) -> AsyncIterator[Api]:
     """Open an application in which every request needs a key; its client sends none by itself."""
-    guarded = settings.model_copy(update={"auth": REQUIRED})
+    guarded = settings.model_copy(update={"auth": REQUIRED, "limits": UNLIMITED})
     async with open_api(guarded, ingest) as opened:
         yield opened
 

@@ -54,11 +54,14 @@ async def callers(guarded: Api) -> dict[str, tuple[str | None, UUID]]:
     made["owner"] = await make_key(guarded, "owner"), own
     made["foreign"] = await make_key(guarded, "admin", other), own
     made["archived"] = await make_key(guarded, "admin", archived), archived
-    async with guarded.services.database.system_transaction() as connection:
-        await connection.execute(
-            text("UPDATE workspaces SET archived_at = now() WHERE id = :w"), {"w": archived}
-        )
     return made
+
+
+async def archive(api: Api, workspace: UUID) -> None:
+    async with api.services.database.system_transaction() as connection:
+        await connection.execute(
+            text("UPDATE workspaces SET archived_at = now() WHERE id = :w"), {"w": workspace}
+        )
 
 
 def test_the_table_has_every_address_of_the_application(guarded: Api) -> None:
@@ -77,6 +80,7 @@ async def test_each_caller_gets_what_the_table_says(
     guarded: Api, callers: dict[str, tuple[str | None, UUID]], row: dict[str, str]
 ) -> None:
     method, path = row["route"].split(" ", 1)
+    await archive(guarded, callers["archived"][1])  # one of the addresses restores it
     for caller in CALLERS:
         key, workspace = callers[caller]
         for carrier in CARRIERS if key else CARRIERS[:1]:

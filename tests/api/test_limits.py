@@ -253,9 +253,10 @@ async def test_a_streamed_completion_counts_as_a_stream(pair: tuple[Api, Api]) -
 
 
 async def caller_of(api: Api, key: dict[str, str]) -> Any:
+    from citewell.api.call import Call
     from citewell.api.rights import READ
 
-    return await api.app.state.gate.admit(Headers(key), None, READ)
+    return await api.app.state.gate.admit(Call("GET", Headers(key), None, "GET /documents", READ))
 
 
 async def test_without_the_broker_each_process_counts_for_itself(

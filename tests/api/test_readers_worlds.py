@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from api.keyring import LOCAL_KEY, OWNER, PEPPER, bearer, make_key, make_workspace
+from api.keyring import LOCAL_KEY, OWNER, PEPPER, UNLIMITED, bearer, make_key, make_workspace
 from api.stage import Api, open_api
 from api.worlds import LINES, World, build, draw_world
 from citewell.adapters.minilm import MiniLMEmbedder
@@ -46,7 +46,7 @@ async def halls(
 ) -> AsyncIterator[Halls]:
     auth = AuthSettings(mode="required", pepper=PEPPER, local_key=SecretStr(LOCAL_KEY))
     with clone() as url:
-        settings = make_settings(url, tmp_path_factory.mktemp("data"), auth=auth)
+        settings = make_settings(url, tmp_path_factory.mktemp("data"), auth=auth, limits=UNLIMITED)
         async with open_api(settings, ingest) as api:
             home = await make_workspace(api)
             keys = [await make_key(api, role, home, groups=groups) for role, groups in CALLERS]
@@ -73,6 +73,7 @@ async def join_all(api: Api, worlds: list[World]) -> None:
             ),
             {"ids": [world.workspace(variant) for world in worlds for variant in (0, 1)]},
         )
+    api.app.state.gate.forget()
 
 
 def plain(reply: Any) -> bytes:

@@ -122,6 +122,24 @@ async def test_chat_logs_and_feedback_are_exported_and_filtered(fresh: Api) -> N
     assert content == b""
 
 
+async def test_usage_is_exported_and_a_log_outlives_its_text(fresh: Api) -> None:
+    document = await fresh.add("clock.txt", "The clock in the tower was built in 1859 by Dent.")
+    answer = await fresh.ask("Who built the clock in the tower?")
+    _, content = await export(fresh, "usage", format="csv")
+    rows = {row["kind"]: row for row in cells_of(content)}
+    question = next(row for row in rows.values() if row["reference"] == answer["answer_id"])
+    _, content = await export(fresh, "usage", filters={"kind": question["kind"]})
+    assert [row["reference"] for row in rows_of(content)] == [answer["answer_id"]]
+    assert sum(int(row["documents"]) for row in rows.values()) == 1
+    assert sum(int(row["chunks"]) for row in rows.values()) == 1
+    await fresh.client.delete(f"/documents/{document['document_id']}")
+    _, content = await export(fresh, "chat_logs")
+    (row,) = rows_of(content)
+    assert row["answer_id"] == answer["answer_id"]
+    assert row["question"] is row["answer"] is row["citations"] is None
+    assert row["actor"] == "local"
+
+
 async def test_the_audit_log_is_exported_with_the_export_itself(fresh: Api) -> None:
     await fresh.add("a.txt", "text of a document")
     made, content = await export(fresh, "audit", format="csv")

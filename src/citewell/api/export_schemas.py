@@ -41,6 +41,7 @@ class ChatLogFilters(ExportFilters):
     refused: bool | None = None
     status: AnswerStatus | None = None
     mode: Name | None = None
+    actor: Name | None = None
 
 
 class AuditFilters(ExportFilters):
@@ -62,6 +63,13 @@ class FeedbackFilters(ExportFilters):
     """Filters of feedback."""
 
     rating: Rating | None = None
+
+
+class UsageFilters(ExportFilters):
+    """Filters of what was used."""
+
+    kind: Name | None = None
+    collection: Name | None = None
 
 
 class _Asked(Request):
@@ -96,8 +104,16 @@ class FeedbackExport(_Asked):
     filters: FeedbackFilters = Field(default_factory=FeedbackFilters)
 
 
+class UsageExport(_Asked):
+    """What was used: each question, upload and publication of the ledger."""
+
+    kind: Literal["usage"]
+    filters: UsageFilters = Field(default_factory=UsageFilters)
+
+
 NewExport = Annotated[
-    ChatLogExport | AuditExport | DocumentExport | FeedbackExport, Body(discriminator="kind")
+    ChatLogExport | AuditExport | DocumentExport | FeedbackExport | UsageExport,
+    Body(discriminator="kind"),
 ]
 
 

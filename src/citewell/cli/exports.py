@@ -25,7 +25,7 @@ OPEN = {"pending", "running"}
 
 
 def export(  # noqa: PLR0913, PLR0917 - typer reads a command's options from its arguments
-    kind: Annotated[str, typer.Argument(help="chat_logs, audit, documents, feedback.")],
+    kind: Annotated[str, typer.Argument(help="chat_logs, audit, documents, feedback, usage.")],
     file_format: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
     output: Annotated[
         Path | None,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import Json, WorkspaceId
 from citewell.records.statements import text
 
-ExportKind = Literal["chat_logs", "audit", "documents", "feedback"]
+ExportKind = Literal["chat_logs", "audit", "documents", "feedback", "usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +38,33 @@ def _result(*names: str) -> dict[str, str]:
 SOURCES: Mapping[ExportKind, Source] = {
     "chat_logs": Source(
         fields={
-            "answer_id": "a.id",
-            "created_at": "a.created_at",
-            "session_id": "a.session_id",
-            "status": "a.status",
+            name: f"l.{name}"
+            for name in ("answer_id", "created_at", "actor", "principal_id", "request_id")
+        }
+        | {
+            "channel": "l.channel",
+            "session_id": "l.session_id",
+            "status": "l.status",
             "question": "a.question",
             **_result("standalone", "answer"),
-            "refused": "a.refused",
-            **_result("reason", "message", "mode", "model", "confidence"),
-            **_result("citations", "timings_ms", "usage"),
+            "refused": "l.refused",
+            "reason": "l.reason",
+            "message": "a.result -> 'message'",
+            "mode": "l.mode",
+            "model": "l.model",
+            **_result("confidence", "citations"),
+            **{name: f"l.{name}" for name in ("timings_ms", "input_tokens", "output_tokens")},
+            "cost_usd": "l.cost_usd",
         },
-        tables="answers a WHERE a.workspace_id = :workspace",
-        key=("a.created_at", "a.id"),
-        time="a.created_at",
+        # The text goes with the documents that it quotes; the log of it stays.
+        tables="""chat_logs l
+LEFT JOIN answers a ON a.workspace_id = l.workspace_id AND a.id = l.answer_id
+WHERE l.workspace_id = :workspace""",
+        key=("l.created_at", "l.answer_id"),
+        time="l.created_at",
         filters={
-            "session_id": "a.session_id = CAST(:session_id AS uuid)",
-            "refused": "a.refused = :refused",
-            "status": "a.status = :status",
-            "mode": "a.result ->> 'mode' = :mode",
+            "session_id": "l.session_id = CAST(:session_id AS uuid)",
+            **{name: f"l.{name} = :{name}" for name in ("refused", "status", "mode", "actor")},
         },
     ),
     "audit": Source(
@@ -119,6 +128,24 @@ WHERE d.workspace_id = :workspace""",
         key=("f.created_at", "f.answer_id"),
         time="f.created_at",
         filters={"rating": "f.rating = CASE :rating WHEN 'up' THEN 1 ELSE -1 END"},
+    ),
+    "usage": Source(
+        fields={
+            "at": "u.at",
+            "kind": "u.kind",
+            "reference": "u.reference",
+            "collection": "c.name",
+            "principal_id": "u.principal_id",
+            **{name: f"u.{name}" for name in ("documents", "bytes", "chunks")},
+            **{name: f"u.{name}" for name in ("input_tokens", "output_tokens")},
+            "cost_usd": "CAST(u.micro_usd AS float8) / 1000000",
+        },
+        tables="""usage_ledger u
+LEFT JOIN collections c ON c.workspace_id = u.workspace_id AND c.id = u.collection_id
+WHERE u.workspace_id = :workspace""",
+        key=("u.at", "u.kind", "u.reference"),
+        time="u.at",
+        filters={"kind": "u.kind = :kind", "collection": "c.name = :collection"},
     ),
 }
 

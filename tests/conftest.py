@@ -52,8 +52,8 @@ def mutations(request: pytest.FixtureRequest) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the whole-program tests last."""
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    """Run the whole-program tests first: they wait a lot, and the others fill the gaps."""
+    items.sort(key=lambda item: not {"e2e", "chaos"}.intersection(item.path.parts))
 
 
 def _require_loopback(family: int, address: Any) -> None:

@@ -175,5 +175,5 @@ async def test_the_api_tells_when_to_come_again() -> None:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         reply = await client.get("/")
-    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "17")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "18")
     assert reply.json()["code"] == "provider_busy"

@@ -145,7 +145,8 @@ class Installation:
 
     def urls(self) -> dict[str, str]:
         """Return the servers' URLs."""
-        return json.loads((self.program.data / "servers.json").read_text(encoding="utf-8"))
+        written = (self.program.data / "servers.json").read_text(encoding="utf-8")
+        return json.loads(written)["urls"]
 
     def redis(self) -> redis.Redis:
         """Return a client of the broker."""

@@ -17,7 +17,7 @@ from citewell.ports.limits import LEASE_SECONDS, PERIOD_SECONDS
 
 PREFIX = "citewell.limits"
 CONNECTIONS = 16
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
 """A request does not wait for its counters for longer; then its own process counts."""
 TURN_SECONDS = 10.0
 """Most time for one of the connections, while others move on."""

@@ -5,6 +5,8 @@ import json
 import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 from citewell.adapters.batching import BatchingEmbedder
 from citewell.adapters.extractive import ExtractiveChatModel
@@ -31,9 +33,15 @@ from citewell.settings import Settings
 def open_embedder(settings: Settings, *, worker: bool) -> Embedder:
     """Make the embedder; a worker's takes the texts of several documents together."""
     if not worker:
-        return MiniLMEmbedder(settings.cache, settings.embedder.threads)
+        return _open_minilm(settings.cache, settings.embedder.threads, 1)
     parallel = max(1, (os.cpu_count() or 1) // settings.jobs.processes)
-    return BatchingEmbedder(MiniLMEmbedder(settings.cache, 1, parallel), parallel)
+    return BatchingEmbedder(_open_minilm(settings.cache, 1, parallel), parallel)
+
+
+@cache
+def _open_minilm(folder: Path, threads: int, parallel: int) -> MiniLMEmbedder:
+    """Load the model once in a process, however often its services are opened."""
+    return MiniLMEmbedder(folder, threads, parallel)
 
 
 def open_language_model(settings: Settings) -> GuardedLanguageModel | None:

@@ -109,8 +109,12 @@ def as_superuser(url: str, data: Path, statements: str) -> None:
         connection.execute(statements.encode())
 
 
-async def prepare(database: Database, url: str, data: Path, chunks: int) -> dict[str, float]:
-    """Make the tables, two workspaces and the index; return the seconds that it took."""
+async def prepare(url: str, data: Path, chunks: int) -> dict[str, float]:
+    """Make the tables, two workspaces and the index; return the seconds that it took.
+
+    Holds:   its connections are closed: what they did before would part them from fresh ones.
+    """
+    database = Database(url, 2)
     started = time.perf_counter()
     await migrate(database.engine)
     as_superuser(url, data, ADD_OTHER)
@@ -119,6 +123,7 @@ async def prepare(database: Database, url: str, data: Path, chunks: int) -> dict
     filled = time.perf_counter()
     built = await ensure_vector_index(database, RetrievalSettings().exact_below_chunks)
     indexed = time.perf_counter()
+    await database.close()
     for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
         as_superuser(url, data, statement)
     return {"fill_seconds": filled - started, "index_seconds": built * (indexed - filled)}

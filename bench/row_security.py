@@ -158,7 +158,7 @@ async def run(url: str, data: Path, chunks: int, queries: int) -> None:
     }
     try:
         figures: dict[str, Any] = {"chunks": chunks, "queries": queries}
-        figures |= await prepare(databases["with"], url, data, chunks)
+        figures |= await prepare(url, data, chunks)
         as_superuser(url, data, ROLES)
         for name, database in databases.items():
             async with database.transaction(PUBLIC_WORKSPACE) as connection:

@@ -180,9 +180,9 @@ QUESTIONS = {name for name, right in RIGHTS.items() if right.asks}
 NO_CHANGE = {
     "POST /documents/known", "POST /answers/{answer_id}/verify", "POST /tasks/calculate/add",
     "POST /tasks/calculate/divide", "POST /tasks/workflow/chain", "POST /tasks/workflow/parallel",
-    "POST /tasks/process",
+    "POST /tasks/process", "POST /ingest",
 }  # fmt: skip
-"""Not every POST changes something: these look, or try the queue."""
+"""Not every POST changes something: these look, try the queue, or are another spelling."""
 
 
 APART = ("/workspaces", "/exports", "/auth/", "/quotas", "/collections/{name}/quota")

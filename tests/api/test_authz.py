@@ -6,9 +6,10 @@ says), or the refusal's status. ``foreign`` is an admin of another workspace tha
 """
 
 import csv
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import text
 
 from api.keyring import make_key, make_workspace, open_guarded
 from api.stage import Api
+from citewell.api.rights import RIGHTS
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.workspaces import UNKNOWN_WORKSPACE
 from citewell.settings import Settings
@@ -73,6 +75,47 @@ def test_the_table_has_every_address_of_the_application(guarded: Api) -> None:
     listed = [row["route"] for row in read_table()]
     assert len(listed) == len(set(listed))
     assert set(listed) == served
+
+
+@pytest.mark.parametrize("end", ["\n", "%0A", "/", "//", "%2F", ";x", "%00", " ", "\u2028"])
+async def test_an_address_that_is_written_otherwise_is_unknown(
+    guarded: Api, callers: dict[str, tuple[str | None, UUID]], end: str
+) -> None:
+    key, _ = callers["foreign"]
+    for name in RIGHTS:
+        method, path = name.split(" ", 1)
+        if (
+            "{" in path
+            or RIGHTS[name].place == "open"
+            or f"{method} {path}{unquote(end)}" in RIGHTS
+        ):
+            continue
+        for written in (path + end, "/" + path, path.upper()):
+            scope = raw_scope(guarded, method, written, str(key))
+            sent: list[Any] = []
+            await guarded.app(scope, no_body, sent_to(sent))
+            assert sent[0]["status"] in {404, 405}, (method, written, sent)
+
+
+def raw_scope(api: Api, method: str, path: str, key: str) -> dict[str, Any]:
+    """Return a request as the server gives it to the application, with any path at all."""
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
+        "path": unquote(path), "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "scheme": "http", "headers": [(b"host", b"127.0.0.1"), (b"x-api-key", key.encode())],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "app": api.app,
+    }  # fmt: skip
+
+
+async def no_body() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def sent_to(sent: list[Any]) -> Callable[[Any], Awaitable[None]]:
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    return send
 
 
 @pytest.mark.parametrize("row", read_table(), ids=lambda row: row["route"])

@@ -152,10 +152,10 @@ async def test_a_body_of_too_many_values_costs_little(api: Api, part: bytes) -> 
 @pytest.mark.parametrize("path", ["/ingest/", "/search", "/rag/pipeline"])
 async def test_a_body_of_very_many_unknown_fields_costs_little(api: Api, path: str) -> None:
     body = {"texts": ["a"], **{f"k{number}": 0 for number in range(60_000)}}
-    started = time.monotonic()
+    started = time.process_time()
     problem = require_problem(await api.client.post(path, json=body), 422)
     assert "at most 100 fields" in problem["detail"]
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
 
 
 async def test_other_bodies_are_refused(api: Api) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from api.stage import Api, open_api, read_events, require_problem
 from citewell import __version__
+from citewell.api.rights import OPEN, RIGHTS
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings
 from citewell.telemetry import configure_logging
@@ -160,7 +161,9 @@ async def failing(
     ingest: IngestPipeline,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Api]:
-    with clone() as url:
+    with clone() as url, pytest.MonkeyPatch.context() as patch:
+        for path in ("/fails", "/fails-with-values"):
+            patch.setitem(RIGHTS, f"GET {path}", OPEN)
         async with open_api(make_settings(url, tmp_path_factory.mktemp("data")), ingest) as opened:
 
             @opened.app.get("/fails")

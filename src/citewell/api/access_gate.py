@@ -1,21 +1,22 @@
-"""The gate as middleware: every request passes it, whatever the framework would do with it.
+"""The gate as middleware: every request passes it, and nothing that it does not know gets further.
 
-Every address is in ``rights.RIGHTS``. One that is not needs a valid credential before it is said
-that there is no such address.
+Every address is in ``rights.RIGHTS``. What is not is answered here: the framework, which may read
+an address otherwise, is never asked.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from citewell.api.call import Call
 from citewell.api.denials import Denials
 from citewell.api.gate import Caller, Gate, visitor_of
-from citewell.api.problems import known_response
-from citewell.api.rights import ANY, OPEN, RIGHTS, Right
+from citewell.api.problems import NO_ADDRESS, NO_METHOD, known_response, problem_response
+from citewell.api.rights import OPEN, RIGHTS, UNKNOWN, Right
 from citewell.errors import AccessError, CitewellError
 from citewell.records.session import enter_as
 
@@ -46,6 +47,9 @@ class AccessGate:
             for name, right in rights.items()
             if "{" in name
         ]
+        self._methods = [
+            (compile_path(name.partition(" ")[2])[0], name.partition(" ")[0]) for name in rights
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -64,6 +68,9 @@ class AccessGate:
                     await known_response(error)(scope, receive, send)
                     return
                 # A workspace that is renamed meanwhile is still the same to an open stream.
+                if call.right is UNKNOWN:
+                    await self._unknown(scope["path"])(scope, receive, send)
+                    return
                 again = replace(call, named=str(caller.workspace_id))
                 state.update(caller=caller, admission=Admission(gate, again))
                 enter_as(visitor_of(caller))
@@ -71,19 +78,27 @@ class AccessGate:
         await self._app(scope, receive, send)
 
     def call_of(self, scope: Scope) -> Call:
-        """Return a request as the gate sees it; an address that is unknown needs any credential."""
+        """Return a request as the gate sees it; an unknown address needs any credential as well."""
         method, path = scope["method"], scope["path"]
         address, right, named = f"{method} {path}", self._exact.get(f"{method} {path}"), None
         if right is None:
-            address, right = method, ANY
+            address, right = method, UNKNOWN
             for wanted, pattern, name, needed in self._patterns:
-                found = pattern.match(path) if wanted == method else None
+                found = pattern.fullmatch(path) if wanted == method else None
                 if found is not None:
                     address, right = name, needed
                     named = found["workspace_id"] if needed.place == "named" else None
                     break
         client = scope.get("client")
         return Call(method, Headers(scope=scope), client and client[0], address, right, named)
+
+    def _unknown(self, path: str) -> JSONResponse:
+        """Say that there is no such address, or that it does not take the method."""
+        taken = {method for pattern, method in self._methods if pattern.fullmatch(path)}
+        if taken:
+            allowed = {"Allow": ", ".join(sorted(taken))}
+            return problem_response(405, "method_not_allowed", NO_METHOD, allowed)
+        return problem_response(404, "not_found", NO_ADDRESS)
 
 
 def _noting(

@@ -61,7 +61,7 @@ class Identities:
 
         async def look_up() -> Principal | None:
             async with self._database.system_transaction() as connection:
-                found = await find_key(connection, credential.lookup)
+                found = await find_key(connection, credential.lookup, digest)
             # An unknown name is compared as well, so that it takes as long as a wrong secret.
             stored = bytes(len(digest)) if found is None else found.digest
             valid = hmac.compare_digest(stored, digest)

@@ -18,7 +18,6 @@ class Memory(Generic[Key, Value]):
         self._seconds = seconds
         self._known: dict[Key, tuple[float, Value]] = {}
         self._times_forgotten = 0
-        self._times_forgotten = 0
 
     async def recall(self, key: Key, look_up: Callable[[], Awaitable[Value]]) -> Value:
         """Return what is known of a key, looked up where that is older."""

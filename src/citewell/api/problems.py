@@ -26,6 +26,8 @@ from citewell.errors import (
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+NO_ADDRESS = "There is no such address here. /docs lists all that there are."
+NO_METHOD = "This address does not take that method. /docs says which it takes."
 TITLES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
@@ -139,9 +141,9 @@ def _describe(problem: dict[str, Any]) -> str:
 
 def _http_detail(error: HTTPException) -> str:
     if error.status_code == 404:
-        return "There is no such address here. /docs lists all that there are."
+        return NO_ADDRESS
     if error.status_code == 405:
-        return "This address does not take that method. /docs says which it takes."
+        return NO_METHOD
     return _printable(str(error.detail))
 
 

@@ -27,6 +27,8 @@ class Right:
 
 OPEN = Right("open")
 ANY = Right("any")
+UNKNOWN = Right("any")
+"""Of an address that is not in the table: who is known is told that there is none."""
 OWNER = Right("installation", "owner")
 READ = Right("workspace")
 FOLLOW = Right("workspace", streams=True)
@@ -66,6 +68,7 @@ RIGHTS: dict[str, Right] = {
     "PUT /documents/{document_id}/readers": EDIT,
     "POST /documents/{document_id}/reindex": EDIT,
     "POST /ingest/": EDIT,
+    "POST /ingest": EDIT,
     "GET /ingest/{job_id}": READ,
     "POST /rag/pipeline": EDIT,
     "GET /collections": READ,
@@ -149,7 +152,7 @@ RIGHTS: dict[str, Right] = {
     "GET /auth/oidc/login": OPEN,
     "GET /auth/oidc/callback": OPEN,
     "GET /v1/models": READ,
-    "GET /v1/models/{model_id}": READ,
+    "GET /v1/models/{model_id:path}": READ,
     "POST /v1/chat/completions": ASK,
     "POST /v1/embeddings": ASK,
 }

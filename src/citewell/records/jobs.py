@@ -163,9 +163,10 @@ async def list_unsent(
 
 SHOWN = """
 ((SELECT citewell_sees_all()) OR CASE j.kind WHEN 'answer' THEN NOT citewell_hides_answer(j.id)
-    ELSE j.task <> 'wait' OR NOT citewell_hides_parts(j.id) END)
+    WHEN 'export' THEN false ELSE j.task <> 'wait' OR NOT citewell_hides_parts(j.id) END)
 """
-"""A question is shown with its answer, and a job that waits for others to those who see them all.
+"""A question is shown with its answer, an export to those who see every document, and a job that
+waits for others to those who see them all.
 
 No policy says this: the last of its parts ends such a job, whoever brings it about.
 """

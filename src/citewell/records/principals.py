@@ -187,8 +187,8 @@ async def replace_key(
     return added
 
 
-async def find_key(connection: AsyncConnection, lookup: str) -> Known | None:
-    """Return the valid key of that public name, and note once a minute that it is used.
+async def find_key(connection: AsyncConnection, lookup: str, digest: bytes) -> Known | None:
+    """Return the valid key of that public name; note once a minute that it, itself, is used.
 
     Needs a system transaction.
     """
@@ -196,11 +196,12 @@ async def find_key(connection: AsyncConnection, lookup: str) -> Known | None:
         await connection.execute(
             text(
                 "WITH used AS (UPDATE principals SET last_used_at = now() WHERE lookup = :lookup "
+                "AND digest = :digest "
                 "AND coalesce(last_used_at, '-infinity') < now() - interval '1 minute') "
                 f"SELECT p.digest, {COLUMNS} FROM principals p "
                 f"WHERE p.lookup = :lookup AND {VALID}"
             ),
-            {"lookup": lookup},
+            {"lookup": lookup, "digest": digest},
         )
     ).one_or_none()
     if row is None:

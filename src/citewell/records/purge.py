@@ -1,7 +1,7 @@
 """Remove a workspace whose grace is over, batch by batch, and write down the proof.
 
 Each batch is a transaction of its own, which also counts what it removed: a purge that a crash cut
-short goes on where it was. Files of removed versions are remembered until they are gone too.
+short goes on where it was. Files of removed versions and exports are kept in mind until they go.
 """
 
 import hashlib
@@ -162,7 +162,7 @@ async def _take(connection: AsyncConnection, purge_id: UUID) -> _Purge | None:
 
 async def _remove_batch(connection: AsyncConnection, purge: _Purge, table: Emptied) -> int:
     """Remove some rows of a table, and count them; rows that others hold stay for now."""
-    files = ", sha256, size_bytes" if table.name == "versions" else ""
+    files = ", sha256, size_bytes" if table.name in {"versions", "exports"} else ""
     gone = await connection.execute(
         text(
             f"DELETE FROM {table.name} t WHERE t.ctid = ANY(ARRAY("
@@ -173,7 +173,7 @@ async def _remove_batch(connection: AsyncConnection, purge: _Purge, table: Empti
         {"w": purge.workspace_id, "limit": BATCH_ROWS},
     )
     rows = gone.all()
-    pending = {row.sha256: row.size_bytes for row in rows} if files else {}
+    pending = {row.sha256: row.size_bytes for row in rows if row.sha256} if files else {}
     if rows:
         await _count(connection, purge, table.name, len(rows), sum(row.size for row in rows))
         await _set_pending(connection, purge, {**purge.pending, **pending})

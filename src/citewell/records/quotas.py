@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import CollectionId, VersionId, WorkspaceId
 from citewell.errors import QuotaExceeded
+from citewell.records.session import current_visitor, seeing_every_document
 from citewell.records.statements import text
 from citewell.records.usage import MICRO, NO_COLLECTION
 
@@ -130,24 +131,36 @@ async def check_held(
     Raises:  QuotaExceeded – the message says what is used and what is allowed.
     """
     for scope, quota in _of(quotas, collection_id):
-        row = (
-            await connection.execute(
-                text(
-                    "SELECT count(*) AS documents, coalesce(sum(size_bytes), 0)::bigint AS bytes "
-                    "FROM documents WHERE workspace_id = :workspace "
-                    "AND (:collection = :none OR collection_id = :collection)"
-                ),
-                {"workspace": workspace_id, "collection": scope, "none": NO_COLLECTION},
-            )
-        ).one()
+        async with seeing_every_document(connection):
+            row = await _count_held(connection, workspace_id, scope)
         for name, more in zip(("documents", "bytes"), grown, strict=True):
             most, held = getattr(quota, name), getattr(row, name)
             if most is not None and more > 0 and held > most:
+                whose = _WHOSE[scope == NO_COLLECTION]
+                if current_visitor().tags is not None:  # the number would tell of hidden ones
+                    raise QuotaExceeded(
+                        f"{whose} may hold {most:,} {name}, and this would be more. Delete "
+                        "documents, or ask an admin for a larger quota."
+                    )
                 raise QuotaExceeded(
-                    f"{_WHOSE[scope == NO_COLLECTION]} holds {held - more:,} of {most:,} {name} "
+                    f"{whose} holds {held - more:,} of {most:,} {name} "
                     f"that its quota allows, and this would add {more:,}. Delete documents, or ask "
                     "for a larger quota."
                 )
+
+
+async def _count_held(
+    connection: AsyncConnection, workspace_id: WorkspaceId, collection_id: CollectionId
+) -> Row[Any]:
+    found = await connection.execute(
+        text(
+            "SELECT count(*) AS documents, coalesce(sum(size_bytes), 0)::bigint AS bytes "
+            "FROM documents WHERE workspace_id = :workspace "
+            "AND (:collection = :none OR collection_id = :collection)"
+        ),
+        {"workspace": workspace_id, "collection": collection_id, "none": NO_COLLECTION},
+    )
+    return found.one()
 
 
 @dataclass(frozen=True, slots=True)

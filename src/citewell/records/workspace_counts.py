@@ -10,7 +10,7 @@ from citewell.records.statements import text
 COUNTS: Mapping[str, str] = {
     "documents": "SELECT count(*) FROM documents WHERE workspace_id = :w",
     "collections": "SELECT count(*) FROM collections WHERE workspace_id = :w",
-    "chunks": "SELECT coalesce(sum(chunk_count), 0) FROM collections WHERE workspace_id = :w",
+    "chunks": "SELECT coalesce(sum(chunk_count), 0) FROM documents WHERE workspace_id = :w",
     "bytes": "SELECT coalesce(sum(size_bytes), 0) FROM versions WHERE workspace_id = :w",
     "sessions": "SELECT count(*) FROM sessions WHERE workspace_id = :w AND expires_at > now()",
     "answers": "SELECT count(*) FROM answers WHERE workspace_id = :w",

@@ -81,7 +81,7 @@ def _network_is_off() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _short_logs() -> None:
     """Show a warning or a bug as a plain traceback, beside the test that it belongs to."""
     structlog.configure(

@@ -271,7 +271,7 @@ async def test_uploads_and_deletions_of_the_same_bytes_take_turns(fresh: Api) ->
         uploaded, deleted = await asyncio.gather(
             fresh.upload((f"{n}.txt", same)), fresh.client.delete(f"/documents/{first}")
         )
-        assert (uploaded.status_code, deleted.status_code) == (202, 204)
+        assert (uploaded.status_code, deleted.status_code) == (202, 204), uploaded.text
         first = uploaded.json()["documents"][0]["document_id"]
     await fresh.work()
     assert (await fresh.client.get(f"/documents/{first}")).json()["status"] == "ready"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.keyring import open_guarded
 from api.stage import EXAMPLES, Api, open_api
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings
@@ -23,6 +24,20 @@ async def api(
     """An application that the tests of one module share; each uses names of its own."""
     with clone() as url:
         async with open_api(make_settings(url, tmp_path_factory.mktemp("data")), ingest) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="module")
+async def guarded(
+    clone: Callable[[], Any],
+    make_settings: Callable[..., Settings],
+    ingest: IngestPipeline,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Api]:
+    """An application that asks everybody for a key, shared by the tests of one module."""
+    with clone() as url:
+        settings = make_settings(url, tmp_path_factory.mktemp("data"))
+        async with open_guarded(settings, ingest) as opened:
             yield opened
 
 

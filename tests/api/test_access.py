@@ -1,6 +1,6 @@
 """Who may call: keys, roles, workspaces, and the same refusal for all who may not."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from api.keyring import LOCAL_KEY, OWNER, REQUIRED, bearer, make_key, make_workspace, open_guarded
+from api.keyring import LOCAL_KEY, OWNER, REQUIRED, bearer, make_key, make_workspace
 from api.stage import Api, open_api, require_problem
 from citewell.api.rights import RIGHTS
 from citewell.domain import PUBLIC_WORKSPACE
@@ -17,19 +17,6 @@ from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.credentials import new_credential, read_credential
 from citewell.records.fleet_keys import read_fleet_keys
 from citewell.settings import AuthSettings, Settings, key_required
-
-
-@pytest.fixture(scope="module")
-async def guarded(
-    clone: Callable[[], Any],
-    make_settings: Callable[..., Settings],
-    ingest: IngestPipeline,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Api]:
-    with clone() as url:
-        settings = make_settings(url, tmp_path_factory.mktemp("data"))
-        async with open_guarded(settings, ingest) as opened:
-            yield opened
 
 
 def test_a_key_has_256_random_bits_and_shows_typing_errors() -> None:

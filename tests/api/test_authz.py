@@ -6,7 +6,7 @@ says), or the refusal's status. ``foreign`` is an admin of another workspace tha
 """
 
 import csv
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,12 +15,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from api.keyring import make_key, make_workspace, open_guarded
+from api.keyring import make_key, make_workspace
 from api.stage import Api
 from citewell.api.rights import RIGHTS
-from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.workspaces import UNKNOWN_WORKSPACE
-from citewell.settings import Settings
 
 TABLE = Path(__file__).parents[1] / "authz.csv"
 CALLERS = ["nobody", "viewer", "editor", "admin", "owner", "foreign", "archived"]
@@ -30,19 +28,6 @@ CARRIERS = ["bearer", "x-api-key", "cookie"]
 def read_table() -> list[dict[str, str]]:
     with TABLE.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-async def guarded(
-    clone: Callable[[], Any],
-    make_settings: Callable[..., Settings],
-    ingest: IngestPipeline,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Api]:
-    with clone() as url:
-        settings = make_settings(url, tmp_path_factory.mktemp("data"))
-        async with open_guarded(settings, ingest) as opened:
-            yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-from collections.abc import AsyncIterator, Callable
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -10,29 +9,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from api.keyring import OWNER, bearer, make_key, make_workspace, open_guarded
+from api.keyring import OWNER, bearer, make_key, make_workspace
 from api.stage import Api
-from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.credentials import new_credential
-from citewell.settings import Settings
 
 SECRET = "The vault of the other team opens with the word chrysanthemum."
 QUESTION = "Which word opens the vault of the other team?"
 GUESSES = 60
 SLACK_SECONDS = 0.001
-
-
-@pytest.fixture(scope="module")
-async def guarded(
-    clone: Callable[[], Any],
-    make_settings: Callable[..., Settings],
-    ingest: IngestPipeline,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Api]:
-    with clone() as url:
-        settings = make_settings(url, tmp_path_factory.mktemp("data"))
-        async with open_guarded(settings, ingest) as opened:
-            yield opened
 
 
 @pytest.fixture(scope="module")

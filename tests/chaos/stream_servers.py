@@ -27,8 +27,8 @@ from api.stage import Api
 from citewell import embedded
 from citewell.api.app import create_app
 from citewell.api.deps import get_workspace
+from citewell.cli.ledger import migrate_database
 from citewell.cli.server import allow_open_files
-from citewell.cli.stack import migrate_database
 from citewell.domain import WorkspaceId
 from citewell.settings import Settings
 from citewell.telemetry import configure_logging

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -12,11 +12,11 @@ from citewell import embedded
 from citewell.cli.client import connect, list_all
 from citewell.cli.options import DataOption, JsonOption, UrlOption, load_settings
 from citewell.cli.show import console, show_table
-from citewell.cli.stack import migrate_database
 from citewell.domain import WorkspaceId
 from citewell.errors import InputError
-from citewell.records.audit_chain import Anchor, Broken, Chain, read_anchor, verify_chains
-from citewell.settings import Settings
+
+if TYPE_CHECKING:
+    from citewell.records.audit_chain import Broken, Chain
 
 audit = typer.Typer(
     help="The audit log: who changed what, what was denied.", no_args_is_help=True, name="audit"
@@ -96,10 +96,11 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Walk the audit log's chains and print each head as an anchor; exit 1 where one is broken."""
-    anchors = [read_anchor(given) for given in expect or []]
+    from citewell.cli.ledger import check_audit  # noqa: PLC0415 - only this command pays for it
+
     wanted = None if workspace is None else _workspace(workspace)
     with embedded.attach(load_settings(data)) as ready:
-        chains = asyncio.run(_verify(ready, wanted, anchors))
+        chains = asyncio.run(check_audit(ready, wanted, expect or []))
     if as_json:
         typer.echo(json.dumps([asdict(chain) | _anchor(chain) for chain in chains], default=str))
     else:
@@ -107,16 +108,6 @@ def verify(
             _show(chain)
     if any(chain.broken for chain in chains):
         raise typer.Exit(1)
-
-
-async def _verify(
-    settings: Settings, workspace_id: WorkspaceId | None, anchors: list[Anchor]
-) -> list[Chain]:
-    from citewell.wiring import open_ledger  # noqa: PLC0415 - only this command pays for it
-
-    await migrate_database(settings)
-    async with open_ledger(settings) as ledger:
-        return await verify_chains(ledger.database, workspace_id, anchors)
 
 
 def _workspace(given: str) -> WorkspaceId:
@@ -128,11 +119,11 @@ def _workspace(given: str) -> WorkspaceId:
         ) from error
 
 
-def _anchor(chain: Chain) -> dict[str, str]:
+def _anchor(chain: "Chain") -> dict[str, str]:
     return {"anchor": f"{chain.workspace_id}:{chain.length}:{chain.hash}"}
 
 
-def _show(chain: Chain) -> None:
+def _show(chain: "Chain") -> None:
     mark = "[red]broken[/red]" if chain.broken else "[green]whole[/green] "
     console.print(f"{mark} {chain.workspace_id}, {chain.length:,} rows")
     for broken in chain.broken:
@@ -140,6 +131,6 @@ def _show(chain: Chain) -> None:
     console.print(f"       anchor {_anchor(chain)['anchor']}", style="dim")
 
 
-def _place(broken: Broken) -> str:
+def _place(broken: "Broken") -> str:
     parts = [] if broken.position is None else [f"position {broken.position}"]
     return ", ".join(parts + ([] if broken.audit_id is None else [f"row {broken.audit_id}"]))

@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 from pydantic import SecretStr
 
-from citewell.cli.stack import open_stack
 from citewell.embedded import read_holder, read_running
 from citewell.errors import (
     CitewellError,
@@ -169,6 +168,8 @@ def connect(settings: Settings, url: str | None, *, worker: bool = False) -> Gen
         finally:
             client.close()
         return
+    from citewell.cli.stack import open_stack  # noqa: PLC0415 - a running server needs none of it
+
     with open_stack(settings, worker=worker) as stack:
         client = Client(stack.url, stack.settings.auth.local_key, settings.workspace)
         try:

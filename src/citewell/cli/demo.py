@@ -18,7 +18,6 @@ from citewell.cli.files import find_files, ingest_files
 from citewell.cli.operate import verify_data
 from citewell.cli.options import load_settings
 from citewell.cli.show import console, show_answer, show_error
-from citewell.cli.stack import open_stack
 from citewell.errors import CitewellError, InputError
 
 QUESTIONS_FILE = "questions.jsonl"
@@ -30,6 +29,8 @@ def demo(
     ] = None,
 ) -> None:
     """Ingest the examples, answer their demo questions, check every citation, clean up."""
+    from citewell.cli.stack import open_stack  # noqa: PLC0415 - other commands do without it
+
     folder = examples or find_examples()
     questions = [item for item in read_questions(folder) if item["demo"]]
     with temporary_data() as data:

@@ -10,12 +10,6 @@ from rich.markup import escape
 from citewell.cli.client import connect, list_all
 from citewell.cli.options import DataOption, JsonOption, UrlOption, load_settings
 from citewell.cli.show import console, show_table
-from citewell.domain import INSTALLATION
-from citewell.records.audit import add_audit
-from citewell.records.credentials import digest_of, new_credential
-from citewell.records.principals import NewKey, add_key, has_keys
-from citewell.records.session import Database
-from citewell.settings import Settings
 
 keys = typer.Typer(
     help="API keys: who may do what in which workspace.", no_args_is_help=True, name="key"
@@ -100,26 +94,9 @@ def revoke(key_id: KeyArgument, data: DataOption = None, url: UrlOption = None) 
 @keys.command("generate")
 def generate() -> None:
     """Print a new key without storing it, for CITEWELL_AUTH__KEYS of a fleet."""
+    from citewell.records.credentials import new_credential  # noqa: PLC0415 - loads the records
+
     typer.echo(new_credential().text)
-
-
-async def make_first_key(settings: Settings) -> str | None:
-    """Make an owner's key where no key was ever made; return it to be shown once."""
-    if settings.database_url is None or settings.auth.pepper is None:
-        return None
-    database = Database(settings.database_url.get_secret_value(), 2)
-    try:
-        async with database.system_transaction() as connection:
-            if await has_keys(connection):
-                return None
-            credential = new_credential()
-            digest = digest_of(credential.text, settings.auth.pepper)
-            first = NewKey("first owner", credential.lookup, digest, True, origin="first start")
-            made = await add_key(connection, first)
-            await add_audit(connection, INSTALLATION, "key.add", str(made.id), None)
-            return credential.text
-    finally:
-        await database.close()
 
 
 def _show_made(made: dict[str, Any], as_json: bool) -> None:

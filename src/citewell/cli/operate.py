@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -16,13 +15,10 @@ from rich.markup import escape
 from citewell import embedded
 from citewell.cli.options import DataOption, JsonOption, load_settings
 from citewell.cli.show import console, show_table
-from citewell.cli.stack import migrate_database
 from citewell.errors import CitewellError
 from citewell.settings import Settings
 
 LEAST_FREE_BYTES = 1024**3
-EXAMPLES = 3
-"""Ids that are shown of the rows that break an invariant."""
 
 
 def settings_rows(group: BaseModel, prefix: str = "CITEWELL_") -> Iterator[tuple[str, str, str]]:
@@ -83,7 +79,8 @@ def _diagnose(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 async def _diagnose_services(settings: Settings) -> list[tuple[str, str | None]]:
-    from citewell.wiring import open_services  # noqa: PLC0415 - only this command pays for it
+    from citewell.cli.ledger import migrate_database  # noqa: PLC0415 - only this command pays
+    from citewell.wiring import open_services  # noqa: PLC0415
 
     await migrate_database(settings)
     async with open_services(settings) as services:
@@ -131,25 +128,7 @@ def verify_data(
     settings: Settings, *, repair: bool = False
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Run the checker on the servers of this data folder, running or not; repair when told to."""
+    from citewell.cli.ledger import check_records  # noqa: PLC0415 - only this command pays for it
+
     with embedded.attach(settings) as ready:
-        return asyncio.run(_verify(ready, repair))
-
-
-async def _verify(
-    settings: Settings, repair: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    from citewell.wiring import open_ledger  # noqa: PLC0415 - only this command pays for it
-
-    await migrate_database(settings)
-    async with open_ledger(settings) as ledger:
-        checks = await ledger.verify()
-        repairs = await ledger.repair(checks) if repair else []
-    shown = [
-        {
-            "invariant": check.invariant,
-            "breaches": check.breaches,
-            "examples": [" ".join(map(str, row)) for row in check.found[:EXAMPLES]],
-        }
-        for check in checks
-    ]
-    return shown, [asdict(item) for item in repairs]
+        return asyncio.run(check_records(ready, repair=repair))

@@ -1,4 +1,9 @@
-"""citewell up, api, worker, migrate: the processes."""
+"""citewell up, api, worker, migrate: the processes.
+
+What they run is loaded when they run, since every other command would wait for it too.
+"""
+
+# ruff: noqa: PLC0415
 
 import asyncio
 import shutil
@@ -8,12 +13,8 @@ from typing import Annotated
 import typer
 
 from citewell import embedded
-from citewell.cli.keys import make_first_key
 from citewell.cli.options import DataOption, load_settings
-from citewell.cli.server import bind, make_server, require_keys
 from citewell.cli.show import console
-from citewell.cli.stack import migrate_database, open_backend, require_models
-from citewell.cli.supervisor import supervised_workers
 from citewell.domain import QUEUES
 from citewell.errors import InputError
 from citewell.settings import Settings, default_data_folder, key_required
@@ -30,6 +31,11 @@ PortOption = Annotated[
 
 def up(data: DataOption = None, host: HostOption = None, port: PortOption = None) -> None:
     """Start everything: PostgreSQL, Valkey, workers, and the API. Ctrl-C ends it all."""
+    from citewell.cli.ledger import make_first_key
+    from citewell.cli.server import bind, make_server, require_keys
+    from citewell.cli.stack import open_backend
+    from citewell.cli.supervisor import supervised_workers
+
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
     require_keys(settings)
@@ -49,6 +55,10 @@ def up(data: DataOption = None, host: HostOption = None, port: PortOption = None
 
 def api(host: HostOption = None, port: PortOption = None, data: DataOption = None) -> None:
     """Serve the API only, on your own PostgreSQL and Valkey (CITEWELL_DATABASE_URL, _REDIS_URL)."""
+    from citewell.cli.ledger import migrate_database
+    from citewell.cli.server import bind, make_server, require_keys
+    from citewell.cli.stack import require_models
+
     settings = load_settings(data, host=host, port=port)
     configure_logging(settings.log.level, settings.log.format)
     require_keys(settings)
@@ -72,6 +82,9 @@ def worker(
     supervision: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run jobs only, from your own PostgreSQL and Valkey."""
+    from citewell.cli.stack import require_models
+    from citewell.worker import Supervision, run_worker
+
     settings = load_settings(data)
     configure_logging(settings.log.level, settings.log.format)
     wanted = [name.strip() for name in queues.split(",") if name.strip()]
@@ -83,14 +96,14 @@ def worker(
         jobs = settings.jobs.model_copy(update={"concurrency": concurrency})
         settings = settings.model_copy(update={"jobs": jobs})
     require_models(settings)
-    from citewell.worker import Supervision, run_worker  # noqa: PLC0415 - only this command pays
-
     pipes = None if supervision is None else Supervision(*map(int, supervision.split(",")))
     run_worker(settings, wanted, pipes)
 
 
 def migrate(data: DataOption = None) -> None:
     """Bring the database to the newest schema; `up` and `api` do this by themselves."""
+    from citewell.cli.ledger import migrate_database
+
     settings = load_settings(data)
     with embedded.start(settings) as ready:
         changed = asyncio.run(migrate_database(ready))

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from citewell import embedded
+from citewell.cli.ledger import migrate_database
 from citewell.cli.server import API_STOP_SECONDS, Server, bind, make_server
 from citewell.cli.supervisor import supervised_workers
 from citewell.errors import Unavailable
 from citewell.records.leases import forget_workers
-from citewell.records.schema import migrate
 from citewell.records.session import Database
 from citewell.settings import Settings
 
@@ -107,14 +107,3 @@ def _wait_started(server: Server, thread: threading.Thread) -> None:
         if not thread.is_alive() or time.monotonic() > deadline:
             raise Unavailable("The API did not start. Run `citewell doctor` to see why.")
         time.sleep(0.01)
-
-
-async def migrate_database(settings: Settings) -> bool:
-    """Bring the database to the newest schema; return whether anything was to do."""
-    if settings.database_url is None:
-        raise Unavailable("CITEWELL_DATABASE_URL is not set. Set it, or use `citewell up`.")
-    database = Database(settings.database_url.get_secret_value(), 2)
-    try:
-        return await migrate(database.engine)
-    finally:
-        await database.close()

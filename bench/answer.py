@@ -199,12 +199,11 @@ async def measure_stream(settings: Settings, queries: list[str], figures: Figure
 async def _bare_sql(services: Services, text: str, vectors: Any) -> None:
     """Run the statements of one search, as the pipeline does, with nothing around them."""
     answers = services.answers
-    dense, lexical = await asyncio.gather(
-        answers.store.search(PUBLIC_WORKSPACE, vectors[0], Scope(), answers.candidates),
-        answers.index.search_lexical(PUBLIC_WORKSPACE, text, Scope(), answers.candidates),
-    )
-    found = dict.fromkeys([*list(dense.scores)[:3], *list(lexical.scores)[:3]])
-    await answers.index.load(PUBLIC_WORKSPACE, list(found))
+    async with answers.index.read(PUBLIC_WORKSPACE) as reading:
+        dense = await reading.search_dense(vectors[0], Scope(), answers.candidates)
+        lexical = await reading.search_lexical(text, Scope(), answers.candidates)
+        found = dict.fromkeys([*list(dense.scores)[:3], *list(lexical.scores)[:3]])
+        await reading.load(list(found))
 
 
 async def measure_check(services: Services, queries: list[str], figures: Figures) -> None:

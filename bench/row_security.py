@@ -23,24 +23,21 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
 from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.made_up_chunks import MODEL, as_superuser, draw_vectors, draw_words, prepare
 from bench.scifact import percentile
 from citewell import embedded
-from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.answer.fuse import fuse
-from citewell.domain import PUBLIC_WORKSPACE, Scope, Visitor, WorkspaceId
+from citewell.domain import PUBLIC_WORKSPACE, Scope, Visitor
 from citewell.ports import Vectors
+from citewell.records.dense import DenseSearch
 from citewell.records.session import Database, acting_as
 from citewell.settings import RetrievalSettings, Settings
 
@@ -68,11 +65,7 @@ $$ SELECT t.chunk_id, -(t.bm25 <#> $2) FROM public.chunk_terms t
 class Bypassing(Database):
     """The same pool and code, whose transactions no policy binds."""
 
-    @asynccontextmanager
-    async def transaction(self, workspace_id: WorkspaceId) -> AsyncGenerator[AsyncConnection]:
-        """Run one transaction that names its workspace, and could see every one."""
-        async with self._begin("bench_bypass", str(workspace_id)) as connection:
-            yield connection
+    role = "bench_bypass"
 
 
 class Case:
@@ -80,10 +73,9 @@ class Case:
 
     def __init__(self, database: Database) -> None:
         settings = RetrievalSettings()
-        self._store = PgVectorStore(
-            database, MODEL, settings.exact_below_chunks, settings.hnsw_ef_search
+        self._index = PostgresChunkIndex(
+            database, DenseSearch(MODEL, settings.exact_below_chunks, settings.hnsw_ef_search)
         )
-        self._index = PostgresChunkIndex(database)
         self._candidates, self._weight = settings.candidates, settings.dense_weight
         self.times: dict[tuple[str, str], list[float]] = {
             (visitor, leg): [] for visitor in VISITORS for leg in LEGS
@@ -91,16 +83,16 @@ class Case:
 
     async def search(self, visitor: str, question: str, vector: Vectors) -> list[object]:
         """Search both legs one after the other and load the best; return all that was found."""
+        scope = Scope()
         marks = [time.perf_counter()]
-        dense = await self._store.search(PUBLIC_WORKSPACE, vector, Scope(), self._candidates)
-        marks.append(time.perf_counter())
-        lexical = await self._index.search_lexical(
-            PUBLIC_WORKSPACE, question, Scope(), self._candidates
-        )
-        marks.append(time.perf_counter())
-        best = fuse(dense.scores, lexical.scores, self._weight)[:LOADED]
-        started = time.perf_counter()
-        loaded = await self._index.load(PUBLIC_WORKSPACE, [each.chunk_id for each in best])
+        async with self._index.read(PUBLIC_WORKSPACE) as reading:
+            dense = await reading.search_dense(vector, scope, self._candidates)
+            marks.append(time.perf_counter())
+            lexical = await reading.search_lexical(question, scope, self._candidates)
+            marks.append(time.perf_counter())
+            best = fuse(dense.scores, lexical.scores, self._weight)[:LOADED]
+            started = time.perf_counter()
+            loaded = await reading.load([each.chunk_id for each in best])
         taken = [marks[1] - marks[0], marks[2] - marks[1], time.perf_counter() - started]
         for leg, seconds in zip(LEGS, [*taken, sum(taken)], strict=True):
             self.times[visitor, leg].append(seconds * 1000)

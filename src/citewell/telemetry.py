@@ -41,6 +41,15 @@ class Stopwatch:
         finally:
             self.timings_ms[name] = (perf_counter() - started) * 1000
 
+    @contextmanager
+    def adding(self, name: str) -> Generator[None]:
+        """Time one turn of a stage that comes more than once."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.add({name: (perf_counter() - started) * 1000})
+
     def add(self, timings_ms: Mapping[str, float]) -> None:
         """Add stages that were timed elsewhere to what they took before."""
         for name, milliseconds in timings_ms.items():

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -98,15 +99,18 @@ class Index:
         self.idf = {"clock": 2.0} if idf is None else idf
         self.queries: list[str] = []
 
-    async def search_lexical(
-        self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
-    ) -> LegResult:
+    @asynccontextmanager
+    async def read(self, workspace_id: WorkspaceId) -> AsyncGenerator["Index"]:
+        yield self
+
+    async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
+        raise AssertionError("a store stands in for the dense leg")
+
+    async def search_lexical(self, question: str, scope: Scope, limit: int) -> LegResult:
         self.queries.append(question)
         return LegResult(self.scores, self.idf, {"shelf": 3})
 
-    async def load(
-        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
-    ) -> Mapping[ChunkId, Candidate]:
+    async def load(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Candidate]:
         return {
             id_: candidate(IDS.index(id_), self.texts[IDS.index(id_)])
             for id_ in chunk_ids

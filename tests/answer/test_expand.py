@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -12,8 +13,6 @@ from citewell.domain import (
     Candidate,
     ChunkId,
     DocumentId,
-    LegResult,
-    Scope,
     VersionId,
     WorkspaceId,
 )
@@ -44,14 +43,7 @@ class Book:
         self.versions = versions
         self.asked: list[tuple[list[ChunkId], int]] = []
 
-    async def search_lexical(
-        self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
-    ) -> LegResult:
-        raise AssertionError("expand searches nothing")
-
-    async def load(
-        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
-    ) -> Mapping[ChunkId, Candidate]:
+    def read(self, workspace_id: WorkspaceId) -> NoReturn:
         raise AssertionError("expand loads neighbours only")
 
     async def neighbours(

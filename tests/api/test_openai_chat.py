@@ -443,7 +443,7 @@ async def test_a_foreign_page_raises_its_class(client: AsyncOpenAI) -> None:
 class BrokenIndex:
     """A chunk index whose server does not answer."""
 
-    async def search_lexical(self, *_: Any) -> Any:
+    def read(self, *_: Any) -> Any:
         raise Unavailable
 
 

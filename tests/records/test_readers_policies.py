@@ -11,12 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.adapters.pgvector import PgVectorStore
+from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.domain import AnswerId, DocumentId, Scope, Visitor
 from citewell.errors import AccessError, Conflict, NotFound
 from citewell.records.answers import add_answer, get_answer
 from citewell.records.chunks import load_chunks, load_neighbours
 from citewell.records.collections import list_collections
+from citewell.records.dense import DenseSearch
 from citewell.records.documents import list_documents, remove_document
 from citewell.records.feedback import FeedbackFilter, list_feedback, set_feedback
 from citewell.records.jobs import JobFilter, list_jobs
@@ -123,12 +124,12 @@ async def test_who_did_not_say_who_acts_sees_what_is_open(
 async def test_legs_neighbours_and_lists_leave_hidden_documents_out(
     database: Database, secret: Published
 ) -> None:
-    store = PgVectorStore(database, MODEL, 20_000, 100)
+    dense_leg = DenseSearch(MODEL, 20_000, 100)
     for visitor, seen in ((READER, True), (STRANGER, False)):
-        enter_as(visitor)
-        dense = await store.search(A, random_vectors(1)[0], Scope(), 10)
-        assert len(dense.scores) == (4 if seen else 2)
         async with acting(database, visitor) as connection:
+            space = await resolve_scope(connection, A, Scope())
+            dense = await dense_leg.search(connection, A, random_vectors(1)[0], space, 10)
+            assert len(dense.scores) == (4 if seen else 2)
             found = await search_lexical(connection, A, "secret clock", Scope(), 10)
             assert (secret.chunk_ids[0] in found.scores) is seen
             named = Scope(document_ids=(secret.document_id,))
@@ -229,11 +230,13 @@ async def test_a_large_scope_is_searched_exactly_where_something_is_hidden(
             await connection.execute(text(f"ALTER DATABASE {name} SET enable_{what} = off"))
         await connection.execute(text(f"ALTER DATABASE {name} SET hnsw.max_scan_tuples = 40"))
     await database.engine.dispose()
-    store = PgVectorStore(database, MODEL, 1, 1)
-    walked = await store.search(A, question, Scope(), 20)
+    index = PostgresChunkIndex(database, DenseSearch(MODEL, 1, 1))
+    async with index.read(A) as reading:
+        walked = await reading.search_dense(question, Scope(), 20)
     assert set(walked.scores) <= set(made.chunk_ids), "a walk from the question meets hidden ones"
     enter_as(STRANGER)
-    found = await store.search(A, question, Scope(), 20)
+    async with index.read(A) as reading:
+        found = await reading.search_dense(question, Scope(), 20)
     assert set(found.scores) == set(best)
 
 

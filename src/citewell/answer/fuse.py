@@ -28,23 +28,34 @@ def fuse(
 
     Units:   scores in 0 … 1; they compare only within one call.
     """
-    norm_dense, norm_lexical = _normalise(dense), _normalise(lexical)
-    if not norm_dense or not norm_lexical:
-        dense_weight = 1.0 if norm_dense else 0.0
-    fused = [
-        Fused(
-            chunk_id,
-            dense_weight * norm_dense.get(chunk_id, 0.0)
-            + (1 - dense_weight) * norm_lexical.get(chunk_id, 0.0),
-            {
-                leg: scores[chunk_id]
-                for leg, scores in (("dense", dense), ("lexical", lexical))
-                if chunk_id in scores
-            },
-        )
-        for chunk_id in norm_dense.keys() | norm_lexical.keys()
-    ]
-    return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
+    if not dense or not lexical:
+        dense_weight = 1.0 if dense else 0.0
+    fused: dict[ChunkId, tuple[float, dict[str, float]]] = {}
+    lowest, scale = _scale(dense, dense_weight)
+    for chunk_id, score in dense.items():
+        fused[chunk_id] = ((score - lowest) * scale, {"dense": score})
+    lowest, scale = _scale(lexical, 1 - dense_weight)
+    for chunk_id, score in lexical.items():
+        known, scores = fused.get(chunk_id) or (0.0, {})
+        scores["lexical"] = score
+        fused[chunk_id] = (known + (score - lowest) * scale, scores)
+    ranked = sorted(fused.items(), key=_place)
+    return [Fused(chunk_id, score, scores) for chunk_id, (score, scores) in ranked]
+
+
+def _place(item: tuple[ChunkId, tuple[float, dict[str, float]]]) -> tuple[float, ChunkId]:
+    return -item[1][0], item[0]
+
+
+def _scale(scores: Mapping[ChunkId, float], weight: float) -> tuple[float, float]:
+    """Return what to take from each score and what to multiply the rest by, for 0 … ``weight``.
+
+    All count as the best where they are equal.
+    """
+    lowest, highest = min(scores.values(), default=0.0), max(scores.values(), default=1.0)
+    if highest == lowest:
+        return lowest - 1, weight
+    return lowest, weight / (highest - lowest)
 
 
 def join(rankings: Sequence[Sequence[Fused]]) -> list[Fused]:
@@ -63,12 +74,3 @@ def join(rankings: Sequence[Sequence[Fused]]) -> list[Fused]:
                 best[item.chunk_id] = item
     joined = [Fused(key, total[key], item.scores) for key, item in best.items()]
     return sorted(joined, key=lambda item: (-item.score, item.chunk_id))
-
-
-def _normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
-    if not scores:
-        return {}
-    lowest, highest = min(scores.values()), max(scores.values())
-    if highest == lowest:
-        return dict.fromkeys(scores, 1.0)
-    return {key: (value - lowest) / (highest - lowest) for key, value in scores.items()}

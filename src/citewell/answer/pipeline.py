@@ -56,7 +56,6 @@ class AnswerPipeline:
     """The stages' partners, chosen by wiring, and the numbers that tune them."""
 
     embedder: Embedder
-    store: VectorStore
     index: ChunkIndex
     chat_model: ChatModel
     candidates: int
@@ -67,6 +66,8 @@ class AnswerPipeline:
     reranker: Reranker | None = None
     rerank_candidates: int = 30
     makers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    store: VectorStore | None = None
+    """A dense leg in place of the index's own."""
     times: StageTimes = field(default_factory=StageTimes)
     quoting: "AnswerPipeline | None" = None
     """The same path without any language model, for workspaces that choose so."""
@@ -122,7 +123,7 @@ class AnswerPipeline:
 
     @property
     def _legs(self) -> Legs:
-        return Legs(self.embedder, self.store, self.index)
+        return Legs(self.embedder, self.index, self.store)
 
 
 class AnswerRun:

@@ -1,17 +1,13 @@
 """Find chunks for one or several queries that ask for the same: retrieve → fuse → join → load."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join
-from citewell.answer.retrieve import Retrieved, retrieve
+from citewell.answer.retrieve import retrieve
 from citewell.domain import Candidate, Scope, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, VectorStore
 from citewell.telemetry import Stopwatch
-
-PARALLEL_QUERIES = 2
-"""Queries searched at once for one question: each takes two connections of the database's pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +15,8 @@ class Legs:
     """The partners that a search needs."""
 
     embedder: Embedder
-    store: VectorStore
     index: ChunkIndex
+    store: VectorStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +64,22 @@ async def _search_once(
 ) -> tuple[SearchResult, bool]:
     """Search, and tell whether all that was found could be loaded."""
     watch = Stopwatch()
-    found = await _retrieve_all(workspace_id, wanted, legs)
-    for each in found:
-        watch.add(each.timings_ms)
-    with watch.stage("fuse"):
-        rankings = [
-            fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
+    with watch.stage("embed"):
+        vectors = await legs.embedder.embed(wanted.queries, "query")
+    async with legs.index.read(workspace_id) as reading:
+        found = [
+            await retrieve(
+                workspace_id, question, wanted.scope, wanted.candidates, reading, legs.store, watch
+            )
+            for question in zip(wanted.queries, vectors, strict=True)
         ]
-        best = join(rankings)[: wanted.limit]
-    with watch.stage("load"):
-        loaded = await legs.index.load(workspace_id, [item.chunk_id for item in best])
+        with watch.stage("fuse"):
+            rankings = [
+                fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
+            ]
+            best = join(rankings)[: wanted.limit]
+        with watch.stage("load"):
+            loaded = await reading.load([item.chunk_id for item in best])
     candidates = tuple(
         replace(loaded[item.chunk_id], score=item.score, scores=item.scores)
         for item in best
@@ -88,31 +90,3 @@ async def _search_once(
         wanted, candidates, dict(lexical.term_idf), watch.finish(), lexical.generations
     )
     return result, len(candidates) == len(best)
-
-
-async def _retrieve_all(
-    workspace_id: WorkspaceId, wanted: Search, legs: Legs
-) -> Sequence[Retrieved]:
-    """Search for each query, a few at once; the first failure ends them all."""
-    turns = asyncio.Semaphore(PARALLEL_QUERIES)
-
-    async def one(query: str) -> Retrieved:
-        async with turns:
-            return await retrieve(
-                workspace_id,
-                query,
-                wanted.scope,
-                wanted.candidates,
-                legs.embedder,
-                legs.store,
-                legs.index,
-            )
-
-    if len(wanted.queries) == 1:
-        return [await one(wanted.queries[0])]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(query)) for query in wanted.queries]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-    return [task.result() for task in tasks]

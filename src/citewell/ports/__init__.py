@@ -38,6 +38,7 @@ from citewell.ports.models import (
 )
 from citewell.ports.retrieval import (
     ChunkIndex,
+    IndexReading,
     VectorStore,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "Embedder",
     "Identity",
     "IdentityProvider",
+    "IndexReading",
     "LanguageModel",
     "Limiter",
     "ModelCall",

@@ -1,6 +1,7 @@
 """Where chunks are found."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from citewell.domain import Candidate, ChunkId, LegResult, Scope, WorkspaceId
@@ -8,7 +9,7 @@ from citewell.ports.models import Vectors
 
 
 class VectorStore(Protocol):
-    """The dense leg."""
+    """A dense leg outside of the ledger."""
 
     async def search(
         self, workspace_id: WorkspaceId, vector: Vectors, scope: Scope, limit: int
@@ -21,19 +22,30 @@ class VectorStore(Protocol):
         ...
 
 
-class ChunkIndex(Protocol):
-    """The ledger of chunks and its lexical leg; always PostgreSQL in production."""
+class IndexReading(Protocol):
+    """A look into one workspace's chunks, at one time."""
 
-    async def search_lexical(
-        self, workspace_id: WorkspaceId, question: str, scope: Scope, limit: int
-    ) -> LegResult:
+    async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
+        """Return the ``limit`` chunks nearest to the vector, as ``VectorStore.search`` does."""
+        ...
+
+    async def search_lexical(self, question: str, scope: Scope, limit: int) -> LegResult:
         """Return the ``limit`` best chunks by BM25, best first, and the question's terms' idf."""
         ...
 
-    async def load(
-        self, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
-    ) -> Mapping[ChunkId, Candidate]:
+    async def load(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Candidate]:
         """Load chunks with their places; an id that is gone meanwhile is left out."""
+        ...
+
+
+class ChunkIndex(Protocol):
+    """The ledger of chunks, with its two legs; always PostgreSQL in production."""
+
+    def read(self, workspace_id: WorkspaceId) -> AbstractAsyncContextManager[IndexReading]:
+        """Begin to read; whoever reads ends soon, since a connection is held.
+
+        Raises:  Unavailable – the store does not answer, now or later.
+        """
         ...
 
     async def neighbours(

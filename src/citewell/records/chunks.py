@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import Candidate, Chunk, ChunkId, DocumentId, WorkspaceId
 from citewell.ports import Vectors
+from citewell.records.reading import Reader
 from citewell.records.statements import text
 
 _SELECT = """
@@ -47,7 +48,7 @@ def _candidate(row: Sequence[Any]) -> Candidate:
 
 
 async def load_chunks(
-    connection: AsyncConnection, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
+    connection: Reader, workspace_id: WorkspaceId, chunk_ids: Sequence[ChunkId]
 ) -> dict[ChunkId, Candidate]:
     """Load chunks with the places they come from; ids that are gone are left out."""
     rows = await connection.execute(

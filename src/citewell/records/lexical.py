@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, CollectionId, LegResult, Scope, WorkspaceId
+from citewell.records.reading import Reader
 from citewell.records.scope import SearchSpace, resolve_scope
 from citewell.records.statements import text
 from citewell.records.tables import LEXICAL_DIMENSION
@@ -64,10 +65,10 @@ class Term:
 
 
 async def search_lexical(
-    connection: AsyncConnection,
+    connection: Reader,
     workspace_id: WorkspaceId,
     question: str,
-    scope: Scope,
+    scope: Scope | SearchSpace,
     limit: int,
 ) -> LegResult:
     """Return the best chunks by BM25, best first, and the question's terms' idf.
@@ -75,7 +76,9 @@ async def search_lexical(
     Holds: a scope of named documents or metadata is searched exactly, a larger one within the
     posting budget of its rarest terms.
     """
-    space = await resolve_scope(connection, workspace_id, scope)
+    space = scope
+    if isinstance(space, Scope):
+        space = await resolve_scope(connection, workspace_id, space)
     terms = await _read_terms(connection, workspace_id, question, space)
     if not terms or not space.chunk_count:
         return LegResult({}, {term.lexeme: term.idf for term in terms}, space.generations)
@@ -108,7 +111,7 @@ async def search_lexical(
 
 
 async def _read_terms(
-    connection: AsyncConnection, workspace_id: WorkspaceId, question: str, space: SearchSpace
+    connection: Reader, workspace_id: WorkspaceId, question: str, space: SearchSpace
 ) -> list[Term]:
     rows = await connection.execute(
         text(

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from citewell.domain import CollectionId, Scope, WorkspaceId
+from citewell.records.reading import Reader
 from citewell.records.statements import text
 
 
@@ -47,9 +46,7 @@ AND (CAST(:collection AS uuid) IS NULL OR c.id = :collection)
 of limited documents, as far as they are seen, is mixed in."""
 
 
-async def resolve_scope(
-    connection: AsyncConnection, workspace_id: WorkspaceId, scope: Scope
-) -> SearchSpace:
+async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Scope) -> SearchSpace:
     """Resolve a scope to its collections, documents and size."""
     collections = (
         await connection.execute(

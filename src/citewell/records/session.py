@@ -3,17 +3,25 @@
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from typing import Any
 
+import psycopg
 import structlog
-from sqlalchemy import make_url
-from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from citewell.domain import Visitor, WorkspaceId
 from citewell.errors import InsufficientStorage, NotFound, Unavailable
 from citewell.records.link import KEEPALIVE, Link, own_time
+from citewell.records.reading import Reading
 from citewell.records.statements import text
 from citewell.records.turnstile import Turnstile
 
@@ -33,6 +41,10 @@ EVERY_DOCUMENT = "*"
 """Stands for the tags of one who sees every document."""
 
 _visitor: ContextVar[Visitor] = ContextVar("visitor", default=Visitor())  # noqa: B039 - it is frozen
+
+
+_tested: ContextVar[bool] = ContextVar("tested", default=True)
+"""Whether a connection is tested before it is lent."""
 
 
 def enter_as(visitor: Visitor) -> None:
@@ -102,6 +114,9 @@ class Database:
     owns nothing, and names the workspace and who acts in it; row-level security does the rest.
     """
 
+    role = "citewell_app"
+    """The role of transactions that see one workspace."""
+
     def __init__(self, url: str, pool_size: int) -> None:
         self._link = Link()
         self._turnstile = Turnstile(pool_size, POOL_SECONDS, QUEUE_SECONDS)
@@ -112,12 +127,12 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_SECONDS,
-            pool_pre_ping=True,
             hide_parameters=True,
             pool_recycle=1800,
             connect_args={name: value for name, value in defaults.items() if name not in named}
             | {"async_creator_fn": self._link.connect},
         )
+        event.listen(self.engine.sync_engine, "checkout", self._test)
 
     @asynccontextmanager
     async def transaction(self, workspace_id: WorkspaceId) -> AsyncGenerator[AsyncConnection]:
@@ -125,8 +140,44 @@ class Database:
 
         Raises:  Unavailable – PostgreSQL does not answer.  InsufficientStorage – its disk is full.
         """
-        async with self._begin("citewell_app", str(workspace_id)) as connection:
+        async with self._begin(self.role, str(workspace_id)) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def reading(self, workspace_id: WorkspaceId) -> AsyncGenerator[Reading]:
+        """Run one transaction that only reads and sees one workspace, with little around it.
+
+        Raises:  Unavailable – PostgreSQL does not answer.
+        """
+        with _translated():
+            async with AsyncExitStack() as stack:
+                connection, raw = await self._begin_reading(stack, str(workspace_id))
+                try:
+                    yield Reading(raw)
+                    await raw.commit()
+                except psycopg.Error:
+                    await connection.invalidate()
+                    raise
+
+    async def _begin_reading(
+        self, stack: AsyncExitStack, workspace: str
+    ) -> tuple[AsyncConnection, Any]:
+        """Check a connection out and enter the workspace; a lost one is replaced unseen."""
+        entry = _entry(self.role, workspace)
+        for tested in (False, True):
+            async with AsyncExitStack() as attempt:
+                connection = await attempt.enter_async_context(self._check_out(tested=tested))
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                try:
+                    await Reading(raw).execute(ENTER, entry)
+                except psycopg.OperationalError:
+                    await connection.invalidate()
+                    if tested or self._link.is_silent:
+                        raise
+                else:
+                    stack.push_async_exit(attempt.pop_all())
+                    return connection, raw
+        raise AssertionError("the second attempt returns or raises")
 
     @asynccontextmanager
     async def system_transaction(self) -> AsyncGenerator[AsyncConnection]:
@@ -176,15 +227,28 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def _check_out(self) -> AsyncGenerator[AsyncConnection]:
+    async def _check_out(self, *, tested: bool = True) -> AsyncGenerator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             if not self._link.is_silent:
                 await self._take_turn(stack)
             if self._link.is_silent:  # as those before may have found out meanwhile
                 raise Unavailable(AWAY_MESSAGE)
             async with self._in_time(CHECKOUT_SECONDS):
-                connection = await stack.enter_async_context(self.engine.connect())
+                mark = _tested.set(tested)
+                try:
+                    connection = await stack.enter_async_context(self.engine.connect())
+                finally:
+                    _tested.reset(mark)
             yield connection
+
+    def _test(self, connection: DBAPIConnection, *_: object) -> None:
+        """Have a connection that is lost replaced before it is lent, unless nobody minds."""
+        if _tested.get():
+            dialect = self.engine.dialect
+            try:
+                dialect.do_ping(connection)
+            except dialect.loaded_dbapi.Error as error:
+                raise InvalidatePoolError from error
 
     async def _take_turn(self, stack: AsyncExitStack) -> None:
         try:
@@ -237,10 +301,11 @@ def _translated() -> Generator[None]:
         if _names_a_workspace(error):
             raise NotFound("The workspace was removed meanwhile.") from error
         raise
-    except (OperationalError, InterfaceError) as error:
-        state = getattr(error.orig, "sqlstate", None) or "08"
+    except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+        cause = error if isinstance(error, psycopg.Error) else error.orig
+        state = getattr(cause, "sqlstate", None) or "08"
         if state == DISK_FULL:
-            log.warning("PostgreSQL's disk is full; free space on it", why=str(error.orig))
+            log.warning("PostgreSQL's disk is full; free space on it", why=str(cause))
             raise InsufficientStorage(
                 "The database has no space left on its disk. Free some, then try again."
             ) from error

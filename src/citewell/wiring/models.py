@@ -14,7 +14,6 @@ from citewell.adapters.http_reranker import HttpReranker
 from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.adapters.model_reranker import ModelReranker
 from citewell.adapters.onnx_reranker import OnnxReranker
-from citewell.adapters.pgvector import PgVectorStore
 from citewell.adapters.postgres import PostgresChunkIndex
 from citewell.adapters.provider_names import read_provider
 from citewell.adapters.provider_turns import GuardedLanguageModel
@@ -26,6 +25,7 @@ from citewell.answer.prompts.rank import RANK
 from citewell.answer.writer import GroundedWriter
 from citewell.errors import InputError, Unprocessable
 from citewell.ports import ChatModel, Embedder, LanguageModel, Reranker
+from citewell.records.dense import DenseSearch
 from citewell.records.session import Database
 from citewell.settings import Settings
 
@@ -174,10 +174,10 @@ def _make_pipeline(
     retrieval = settings.retrieval
     return AnswerPipeline(
         embedder=embedder,
-        store=PgVectorStore(
-            database, embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search
+        index=PostgresChunkIndex(
+            database,
+            DenseSearch(embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search),
         ),
-        index=PostgresChunkIndex(database),
         chat_model=chat_model,
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,

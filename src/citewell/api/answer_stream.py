@@ -262,7 +262,7 @@ class LiveAnswers:
         return live, work
 
 
-def get_live_answers(request: Request) -> LiveAnswers:
+async def get_live_answers(request: Request) -> LiveAnswers:
     """Return the answers that this application is making."""
     return request.app.state.live_answers
 

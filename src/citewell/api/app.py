@@ -115,7 +115,8 @@ def create_app(settings: Settings) -> FastAPI:
     MultiPartParser.spool_max_size = SPOOL_BYTES
     # /docs from files of the package: FastAPI's own page loads its scripts from the network.
     patch_fastapi(app)
-    for resource in (
+    for resource in (  # in the order in which an address is looked for
+        query,
         documents,
         readers,
         ingest,
@@ -125,7 +126,6 @@ def create_app(settings: Settings) -> FastAPI:
         jobs,
         webhooks,
         tasks,
-        query,
         replay,
         results,
         chat,

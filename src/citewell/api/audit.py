@@ -51,7 +51,7 @@ def in_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def get_filter(
+async def get_filter(
     action: Name = None,
     actor: Name = None,
     outcome: Annotated[Literal["done", "denied"] | None, Query()] = None,

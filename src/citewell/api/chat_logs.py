@@ -66,7 +66,7 @@ class ChatLogDetail(ChatLog):
     answer: Answer | None
 
 
-def get_filter(  # noqa: PLR0913, PLR0917 - a query has as many fields
+async def get_filter(  # noqa: PLR0913, PLR0917 - a query has as many fields
     mode: Name = None,
     model: Name = None,
     refused: Annotated[bool | None, Query()] = None,

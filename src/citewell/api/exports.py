@@ -40,7 +40,7 @@ MEDIA_TYPES: dict[ExportFormat, str] = {"jsonl": "application/jsonl", "csv": "te
 RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
 
-def export_id(export_id: Annotated[str, Path(description="The export's id.")]) -> ExportId:
+async def export_id(export_id: Annotated[str, Path(description="The export's id.")]) -> ExportId:
     """Read an export's id; a malformed one is unknown."""
     return ExportId(known_uuid(export_id))
 

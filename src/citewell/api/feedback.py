@@ -29,7 +29,7 @@ EXPORT_ROWS = 500
 """Rows that an export reads at once; no connection is held while they are sent."""
 
 
-def get_filter(
+async def get_filter(
     rating: Annotated[Rating | None, Query()] = None,
     since: Annotated[
         datetime | None, Query(description="From this time on; UTC if it names no zone.")

@@ -39,7 +39,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 """A job is looked at this often; the pauses grow while nothing changes."""
 
 
-def get_filter(
+async def get_filter(
     status: Annotated[JobStatus | None, Query()] = None,
     kind: Annotated[JobKind | None, Query()] = None,
     collection: Annotated[CleanText | None, Query()] = None,

@@ -34,7 +34,7 @@ class Attempt:
     request: str
 
 
-def get_attempt(
+async def get_attempt(
     request: Request,
     key: Annotated[
         str | None,

@@ -27,7 +27,7 @@ from citewell.records.answers import get_answer
 router = APIRouter(tags=["questions"])
 
 
-def read_last_id(
+async def read_last_id(
     header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
     last_event_id: Annotated[
         str | None, Query(description="Stands for the header, which wins.")

@@ -32,7 +32,7 @@ class Ready:
     turn: Turn | None = None
 
 
-def prefers_async(
+async def prefers_async(
     prefer: Annotated[
         str | None, Header(description="`respond-async` leaves the answer to a worker.")
     ] = None,

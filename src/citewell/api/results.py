@@ -75,7 +75,7 @@ async def get_result(
 ) -> chat_schemas.TaskResult:
     """Return whether a question that was left to a worker is answered, and the answer."""
     async with services.database.transaction(workspace_id) as connection:
-        job, result = await get_question(connection, workspace_id, job_id(task_id))
+        job, result = await get_question(connection, workspace_id, await job_id(task_id))
     return _wire(job, result)
 
 

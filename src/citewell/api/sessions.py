@@ -25,7 +25,9 @@ from citewell.wiring import Services
 router = APIRouter(tags=["chat"])
 
 
-def session_id(session_id: Annotated[str, Path(description="The session's id.")]) -> SessionId:
+async def session_id(
+    session_id: Annotated[str, Path(description="The session's id.")],
+) -> SessionId:
     """Read a session's id; a malformed one is unknown."""
     return SessionId(known_uuid(session_id))
 

@@ -52,7 +52,7 @@ router = APIRouter(prefix="/workspaces", tags=["workspaces"])
 SAMPLE = 10
 
 
-def get_filter(
+async def get_filter(
     caller: CallerDep,
     search: Annotated[
         wire.SearchText | None, Query(description="Words of the name or the description.")

@@ -84,18 +84,24 @@ READ = """
 SELECT w.lexeme, citewell_term_position(w.lexeme), w.places, array_agg(k.key ORDER BY c.number),
     sum(coalesce((SELECT chunk_frequency FROM lexemes l WHERE l.workspace_id = :workspace
         AND l.collection_id = c.id AND l.key = k.key), 0))
-FROM (
+FROM ({words}) w
+CROSS JOIN unnest(CAST(:collections AS uuid[])) WITH ORDINALITY AS c (id, number)
+CROSS JOIN LATERAL (SELECT citewell_term_key(c.id, w.lexeme) AS key OFFSET 0) k
+GROUP BY w.lexeme, w.places
+"""
+IN_ENGLISH = READ.format(
+    words="""
+    SELECT lexeme, NULL AS places
+    FROM unnest(tsvector_to_array(to_tsvector('english', :question))) AS e (lexeme)"""
+)
+PLACED = """
     SELECT lexeme, array_agg(place) AS places FROM (
         SELECT w.lexeme, (l.number << 40) + (t.number << 20) + p AS place
         FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (words, number)
         CROSS JOIN unnest(CAST(:languages AS text[])) WITH ORDINALITY AS l (language, number)
         CROSS JOIN LATERAL unnest(citewell_terms(l.language, t.words, '')) AS w (lexeme, places)
         CROSS JOIN LATERAL unnest(w.places) AS p{more}
-    ) AS placed GROUP BY lexeme
-) w CROSS JOIN unnest(CAST(:collections AS uuid[])) WITH ORDINALITY AS c (id, number)
-CROSS JOIN LATERAL (SELECT citewell_term_key(c.id, w.lexeme) AS key OFFSET 0) k
-GROUP BY w.lexeme, w.places
-"""
+    ) AS placed GROUP BY lexeme"""
 NAMES = """
         UNION ALL SELECT w.lexeme, (t.number << 20) + p
         FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (words, number)
@@ -120,8 +126,14 @@ async def read_asked(
     quoted = phrases(question)[:MOST_PHRASES]
     texts = [_without(question, codes), *codes, *(phrase.text for phrase in quoted)]
     named = space.languages != (DEFAULT_LANGUAGE,) or not question.isascii()
+    if not (named or exact or quoted):
+        return await _read_english(connection, workspace_id, question, space)
     rows = await connection.execute(
-        text(READ.format(more=(NAMES if named else "") + (EXACT if exact else ""))),
+        text(
+            READ.format(
+                words=PLACED.format(more=(NAMES if named else "") + (EXACT if exact else ""))
+            )
+        ),
         {
             "workspace": workspace_id,
             "texts": [searchable(each) for each in texts],
@@ -149,6 +161,22 @@ async def read_asked(
         tuple(phrase.pattern for phrase in quoted),
         _held(slots, lexemes, len(codes) + 2, space),
     )
+
+
+async def _read_english(
+    connection: AsyncConnection, workspace_id: WorkspaceId, question: str, space: SearchSpace
+) -> Asked:
+    """Read the plain words of a question where all chunks are english: each stem is a word."""
+    rows = await connection.execute(
+        text(IN_ENGLISH),
+        {
+            "workspace": workspace_id,
+            "question": searchable(question),
+            "collections": space.collection_ids,
+        },
+    )
+    lexemes = [Lexeme(row[0], row[1], tuple(row[3]), int(row[4])) for row in rows]
+    return Asked(tuple(_word(each.text, [each], space) for each in lexemes), (), (), ())
 
 
 def _without(question: str, codes: Sequence[str]) -> str:

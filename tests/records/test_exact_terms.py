@@ -71,6 +71,7 @@ async def test_what_is_named_comes_before_look_alikes(
         within = await _search(database, question, Scope(document_names=("a.txt",)))
         assert next(iter(within.scores)) == made.chunk_ids[5], question
         assert within.first == found.first
+        assert min(found.scores.values()) > 0
 
 
 async def test_an_identifier_is_found_before_terms_are_counted(database: Database) -> None:

@@ -87,7 +87,7 @@ class _LexicalSearch:
             "SELECT chunk_id, score FROM citewell_search_lexical("
             "CAST(:keys AS bigint[]), CAST(:question AS sparsevec), :limit)",
             weights,
-            keys=_keys_within_budget(asked, self.space.chunk_count),
+            keys=_keys_within_budget(asked, weights, self.space.chunk_count),
         )
 
     async def holders(
@@ -178,7 +178,7 @@ def _keys_of(codes: Iterable[Code]) -> list[tuple[int]]:
     return [(key,) for code in codes for key in code.lexeme.keys]
 
 
-def _keys_within_budget(asked: Asked, chunk_count: int) -> list[int]:
+def _keys_within_budget(asked: Asked, weights: Weights, chunk_count: int) -> list[int]:
     """Take all codes' keys, and the rarest words' while their postings fit the budget.
 
     Two words are taken at least.
@@ -186,6 +186,7 @@ def _keys_within_budget(asked: Asked, chunk_count: int) -> list[int]:
     budget = LARGE_POSTING_BUDGET if chunk_count > LARGE_FROM_CHUNKS else SMALL_POSTING_BUDGET
     keys = [key for code in asked.codes for key in code.lexeme.keys]
     words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
+    words = [word for word in words if word.lexemes[0].position in weights]
     postings = 0
     for rank, word in enumerate(sorted(words, key=lambda word: (word.frequency, word.name))):
         postings += word.frequency

@@ -72,7 +72,8 @@ async def fill(database: Database, workspace: WorkspaceId, chunks: int, seed: in
             {"id": chunk_id(version, ordinal), "collection": collection, "document": document,
              "version": version, "ordinal": ordinal, "start": ordinal * 1000,
              "end": ordinal * 1000 + len(words), "text": words, "context": "", "section": 0,
-             "page": None, "breaks": "{}", "tokens": CHUNK_WORDS, "words": words, "model": MODEL,
+             "page": None, "breaks": "{}", "tokens": CHUNK_WORDS, "words": words,
+             "language": "english", "identifiers": "", "model": MODEL,
              "vector": vector_literal(vector)}
             for (document, version, ordinal), words, vector in zip(
                 places, texts, vectors, strict=True

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from citewell.answer.fuse import fuse
+from citewell.answer.fuse import fuse, put_first
 from citewell.domain import ChunkId
 
 ONE, TWO, THREE, FOUR = (ChunkId(UUID(int=n)) for n in range(1, 5))
@@ -58,3 +58,18 @@ def test_ties_are_broken_by_chunk_id_whatever_the_order() -> None:
 
 def test_negative_cosines_are_normalised_too() -> None:
     assert ranked({ONE: -0.1, TWO: -0.9}, {}) == [(ONE, 1.0), (TWO, 0.0)]
+
+
+def test_what_comes_first_stays_before_all_others() -> None:
+    ids = [ChunkId(UUID(int=n)) for n in range(4)]
+    ranking = fuse({ids[0]: 0.9, ids[1]: 0.8, ids[3]: 0.1}, {ids[0]: 3.0, ids[2]: 1.0}, 0.5)
+    moved = put_first(ranking, {ids[2], ids[3]})
+    assert {item.chunk_id for item in moved[:2]} == {ids[2], ids[3]}
+    assert [item.chunk_id for item in moved[2:]] == ids[:2]
+    assert [item.score for item in moved] == sorted((i.score for i in moved), reverse=True)
+    assert all(0 <= item.score <= 1 for item in moved)
+
+
+def test_what_nobody_found_moves_nothing() -> None:
+    ranking = fuse({ChunkId(UUID(int=1)): 0.9, ChunkId(UUID(int=2)): 0.2}, {}, 0.5)
+    assert put_first(ranking, {ChunkId(UUID(int=9))}) == ranking

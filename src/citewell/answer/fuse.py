@@ -6,8 +6,8 @@ between its worst and its best result, and a chunk that a leg did not find count
 Source: Bruch, Gai, Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from citewell.domain import ChunkId
 
@@ -74,3 +74,17 @@ def join(rankings: Sequence[Sequence[Fused]]) -> list[Fused]:
                 best[item.chunk_id] = item
     joined = [Fused(key, total[key], item.scores) for key, item in best.items()]
     return sorted(joined, key=lambda item: (-item.score, item.chunk_id))
+
+
+def put_first(ranking: Sequence[Fused], first: Collection[ChunkId]) -> list[Fused]:
+    """Rank the chunks of ``first`` before all others; scores stay within 0 … 1, best first.
+
+    Where one of them was found, each score is halved, and theirs lie above 0.5.
+    """
+    if not any(item.chunk_id in first for item in ranking):
+        return list(ranking)
+    moved = [
+        replace(item, score=item.score / 2 + (0.5 if item.chunk_id in first else 0.0))
+        for item in ranking
+    ]
+    return sorted(moved, key=lambda item: (item.chunk_id not in first, -item.score, item.chunk_id))

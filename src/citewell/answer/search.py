@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from citewell.answer.fuse import fuse, join
+from citewell.answer.fuse import fuse, join, put_first
 from citewell.answer.retrieve import retrieve
-from citewell.domain import Candidate, Scope, WorkspaceId
+from citewell.domain import Candidate, ChunkId, Scope, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, VectorStore
 from citewell.telemetry import Stopwatch
 
@@ -77,7 +77,8 @@ async def _search_once(
             rankings = [
                 fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
             ]
-            best = join(rankings)[: wanted.limit]
+            first = frozenset[ChunkId]().union(*(each.lexical.first for each in found))
+            best = put_first(join(rankings), first)[: wanted.limit]
         with watch.stage("load"):
             loaded = await reading.load([item.chunk_id for item in best])
     candidates = tuple(

@@ -76,10 +76,12 @@ class Document(Wire):
 class DocumentDetail(Document):
     """A document with its truth report: what was read, and what was not.
 
-    ``readers`` is who may see it; null is everyone in the workspace.
+    ``readers`` is who may see it; null is everyone in the workspace. ``language`` is the one that
+    its words are stemmed in.
     """
 
     readers: list[str] | None
+    language: str | None
     report: dict[str, Any] | None
 
 

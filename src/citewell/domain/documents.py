@@ -29,7 +29,8 @@ class Section:
 class ParseReport:
     """What was read from a file, and what was not: the truth report's first half.
 
-    ``pages``, ``tables`` and ``images`` are None where the format does not tell them.
+    ``pages``, ``tables`` and ``images`` are None where the format does not tell them, ``language``
+    where the text is too short to tell.
     """
 
     media_type: str
@@ -38,6 +39,7 @@ class ParseReport:
     pages_without_text: tuple[int, ...] = ()
     pages_by_ocr: tuple[Json, ...] = ()
     characters: int = 0
+    language: str | None = None
     tables: int | None = 0
     images: int | None = 0
     skipped: tuple[Json, ...] = ()

@@ -23,12 +23,14 @@ class LegResult:
     """One retrieval leg's ranking, best first.
 
     The lexical leg adds its terms' idf by stem, and each collection's generation, which differs
-    whenever what is seen of it has changed.
+    whenever what is seen of it has changed. ``first`` are chunks that come before all others,
+    because they hold a phrase or an identifier that the question names.
     """
 
     scores: Mapping[ChunkId, float]
     term_idf: Mapping[str, float] = field(default_factory=dict[str, float])
     generations: Mapping[str, int] = field(default_factory=dict[str, int])
+    first: frozenset[ChunkId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

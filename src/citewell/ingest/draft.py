@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from citewell.domain import Json, ParsedDocument, ParseReport
+from citewell.domain.languages import detect_language
 from citewell.errors import DocumentRejected
 from citewell.ingest.normalise import Skipped, clean, one_line
 from citewell.ingest.ocr import OcrAllowance, how_to_enable
@@ -181,6 +182,7 @@ class Draft:
             pages_without_text=tuple(self._pages_without_text),
             pages_by_ocr=tuple(self.pages_by_ocr),
             characters=len(text),
+            language=detect_language(text),
             tables=self.tables if self.counts_objects else None,
             images=self.images if self.counts_objects else None,
             skipped=tuple(

@@ -44,6 +44,7 @@ class DocumentRow:
     created_at: datetime
     updated_at: datetime
     readers: list[str] | None = None
+    language: str | None = None
     report: Json | None = None
 
 
@@ -52,7 +53,7 @@ SELECT d.id, d.name, d.source, c.name AS collection,
        CASE WHEN j.status = 'done' THEN 'ready' ELSE coalesce(j.status, 'ready') END AS status,
        j.reason, j.message, j.id AS job_id, v.id AS version_id, v.number, v.media_type,
        v.size_bytes, v.sha256, v.title, d.chunk_count, coalesce(v.metadata, '{}') || d.metadata
-       AS metadata, d.created_at, d.updated_at, d.readers, v.report
+       AS metadata, d.created_at, d.updated_at, d.readers, d.language, v.report
 FROM documents d
 JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id
 LEFT JOIN LATERAL (SELECT jobs.* FROM jobs JOIN versions n

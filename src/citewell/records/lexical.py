@@ -2,66 +2,31 @@
 
 The question's lexemes are weighed by their idf; a GIN index finds the chunks that hold its rarer
 terms; the inner product of the chunk's term weights with the question's idf vector is BM25.
-docs/decisions/0003 says why the search runs in a function of its own under row-level security.
+docs/decisions/0003 says why the search runs in functions of their own under row-level security.
+Chunks with a quoted phrase of the question, or an identifier that it names, come before others.
 
 Source: Robertson, Zaragoza, The Probabilistic Relevance Framework, 2009.
 """
 
-import math
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, CollectionId, LegResult, Scope, WorkspaceId
+from citewell.records.asked import Asked, Code, read_asked
 from citewell.records.reading import Reader
 from citewell.records.scope import SearchSpace, resolve_scope
 from citewell.records.statements import text
 from citewell.records.tables import LEXICAL_DIMENSION
 
+Weights = dict[int, float]
+"""How much each term of a question counts, by its place in the vectors."""
+
 SMALL_POSTING_BUDGET = 2_000
 LARGE_POSTING_BUDGET = 5_000
 LARGE_FROM_CHUNKS = 100_000
 """Candidates read from the index before scoring; measured: overlap with full BM25 0.92 and 0.97."""
-
-
-class _WordsOnly(dict[int, str]):
-    """Maps each character that parts words to a space; filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        if char in "’ʼ":
-            shown = "'"
-        elif code < 128 or unicodedata.category(char)[0] not in "CPSZ":
-            shown = char
-        else:
-            shown = " "
-        self[code] = shown
-        return shown
-
-
-_words_only = _WordsOnly()
-
-
-def searchable(text: str) -> str:
-    """Prepare text for PostgreSQL's parser, the same for chunks and questions.
-
-    Under the collation C.UTF-8 the parser takes every character beyond ASCII for a letter, so that
-    “clock” in curly quotes would be another word than clock: punctuation becomes a space here.
-    """
-    return unicodedata.normalize("NFKC", text).translate(_words_only)
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A lexeme of the question: its keys per collection, and the chunks that hold it."""
-
-    lexeme: str
-    position: int
-    keys: list[int]
-    frequency: int
-    idf: float
 
 
 async def search_lexical(
@@ -74,91 +39,164 @@ async def search_lexical(
     """Return the best chunks by BM25, best first, and the question's terms' idf.
 
     Holds: a scope of named documents or metadata is searched exactly, a larger one within the
-    posting budget of its rarest terms.
+    posting budget of its rarest terms. Chunks with a phrase or an identifier of the question are
+    always looked for; they come before all others, and ``first`` names them.
     """
     space = scope
     if isinstance(space, Scope):
         space = await resolve_scope(connection, workspace_id, space)
-    terms = await _read_terms(connection, workspace_id, question, space)
-    if not terms or not space.chunk_count:
-        return LegResult({}, {term.lexeme: term.idf for term in terms}, space.generations)
-    values: dict[str, object] = {
-        "workspace": workspace_id,
-        "question": _query_vector(terms),
-        "limit": limit,
-    }
-    if space.documents_sql:
-        rows = await connection.execute(
-            text(
+    asked = await read_asked(connection, workspace_id, question, space)
+    if not (asked.words or asked.codes) or not space.chunk_count:
+        return LegResult({}, asked.term_idf, space.generations)
+    search = _LexicalSearch(connection, workspace_id, space, limit)
+    first: dict[ChunkId, float] = {}
+    weights = weights_of(asked, [code for code in asked.codes if code.lexeme.frequency])
+    if asked.held:
+        first = await search.holders(asked.held, asked.patterns, weights)
+    if asked.codes and not first:
+        first = await search.holders(_keys_of(asked.codes), (), weights)
+        if first and len(asked.codes) == 1:
+            weights = weights_of(asked, asked.codes)  # it is newer than the statistics
+    scores = await search.best(asked, weights)
+    if asked.patterns and not asked.held:
+        first = await search.matching(scores, asked.patterns)
+    ranked = sorted(
+        (scores | first).items(), key=lambda item: (item[0] not in first, -item[1], item[0])
+    )
+    return LegResult(dict(ranked[:limit]), asked.term_idf, space.generations, frozenset(first))
+
+
+@dataclass(frozen=True, slots=True)
+class _LexicalSearch:
+    """The statements of one search."""
+
+    connection: Reader
+    workspace_id: WorkspaceId
+    space: SearchSpace
+    limit: int
+
+    async def best(self, asked: Asked, weights: Weights) -> dict[ChunkId, float]:
+        """Return the best chunks by BM25."""
+        if self.space.documents_sql:
+            return await self._scores(
                 "SELECT chunk_id, -(bm25 <#> CAST(:question AS sparsevec)) AS score "
                 "FROM chunk_terms WHERE workspace_id = :workspace "
                 "AND collection_id = ANY(CAST(:collections AS uuid[])) "
-                f"{space.documents_sql} AND bm25 <#> CAST(:question AS sparsevec) < 0 "
-                "ORDER BY score DESC, chunk_id LIMIT :limit"
-            ),
-            {**values, **space.values, "collections": space.collection_ids},
+                f"{self.space.documents_sql} AND bm25 <#> CAST(:question AS sparsevec) < 0 "
+                "ORDER BY score DESC, chunk_id LIMIT :limit",
+                weights,
+            )
+        return await self._scores(
+            "SELECT chunk_id, score FROM citewell_search_lexical("
+            "CAST(:keys AS bigint[]), CAST(:question AS sparsevec), :limit)",
+            weights,
+            keys=_keys_within_budget(asked, weights, self.space.chunk_count),
         )
-    else:
-        rows = await connection.execute(
+
+    async def holders(
+        self, held: Sequence[Collection[int]], patterns: Sequence[str], weights: Weights
+    ) -> dict[ChunkId, float]:
+        """Return the best chunks that have all keys of one of the sets, and match the patterns."""
+        if self.space.documents_sql:
+            statement = HOLDERS.format(documents=self.space.documents_sql)
+        else:
+            statement = (
+                "SELECT chunk_id, score FROM citewell_search_holders(CAST(:held AS text[]), "
+                "CAST(:patterns AS text[]), CAST(:question AS sparsevec), :limit)"
+            )
+        literals = ["{" + ",".join(map(str, sorted(keys))) + "}" for keys in held]
+        return await self._scores(statement, weights, held=literals, patterns=list(patterns))
+
+    async def matching(
+        self, scores: Mapping[ChunkId, float], patterns: Sequence[str]
+    ) -> dict[ChunkId, float]:
+        """Return those of the chunks whose text matches the patterns."""
+        rows = await self.connection.scalars(
             text(
-                "SELECT chunk_id, score FROM citewell_search_lexical("
-                "CAST(:keys AS bigint[]), CAST(:question AS sparsevec), :limit)"
+                "SELECT id FROM chunks WHERE workspace_id = :workspace "
+                "AND id = ANY(CAST(:ids AS uuid[])) AND text ~* ALL(CAST(:patterns AS text[]))"
             ),
-            {**values, "keys": _keys_within_budget(terms, space.chunk_count)},
+            {"workspace": self.workspace_id, "ids": list(scores), "patterns": list(patterns)},
         )
-    scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
-    return LegResult(scores, {term.lexeme: term.idf for term in terms}, space.generations)
+        return {chunk_id: scores[chunk_id] for chunk_id in map(ChunkId, rows)}
+
+    async def _scores(
+        self, statement: str, weights: Weights, **more: object
+    ) -> dict[ChunkId, float]:
+        values: dict[str, object] = {
+            "workspace": self.workspace_id,
+            "question": _vector(weights),
+            "limit": self.limit,
+            **more,
+        }
+        if self.space.documents_sql:
+            values |= {**self.space.values, "collections": self.space.collection_ids}
+        rows = await self.connection.execute(text(statement), values)
+        return {ChunkId(row.chunk_id): float(row.score) for row in rows}
 
 
-async def _read_terms(
-    connection: Reader, workspace_id: WorkspaceId, question: str, space: SearchSpace
-) -> list[Term]:
-    rows = await connection.execute(
-        text(
-            "SELECT t.lexeme, citewell_term_position(t.lexeme), array_agg(k.key), "
-            "sum(coalesce((SELECT chunk_frequency FROM lexemes l WHERE l.workspace_id = :workspace "
-            "AND l.collection_id = c.id AND l.key = k.key), 0)) "
-            "FROM unnest(tsvector_to_array(to_tsvector('english', :question))) AS t (lexeme) "
-            "CROSS JOIN unnest(CAST(:collections AS uuid[])) AS c (id) "
-            "CROSS JOIN LATERAL (SELECT citewell_term_key(c.id, t.lexeme) AS key OFFSET 0) k "
-            "GROUP BY t.lexeme"
-        ),
-        {
-            "workspace": workspace_id,
-            "question": searchable(question),
-            "collections": space.collection_ids,
-        },
-    )
-    return [
-        Term(lexeme, position, keys, frequency, _idf(frequency, space.term_base))
-        for lexeme, position, keys, frequency in rows
-    ]
+HOLDERS = """
+WITH found AS MATERIALIZED (
+    SELECT chunk_id, -(bm25 <#> CAST(:question AS sparsevec)) AS score
+    FROM chunk_terms WHERE workspace_id = :workspace
+    AND collection_id = ANY(CAST(:collections AS uuid[])){documents}
+    AND EXISTS (SELECT FROM unnest(CAST(:held AS text[])) AS h (set) WHERE keys @> set::bigint[])
+    ORDER BY score DESC, chunk_id LIMIT 2000
+)
+SELECT f.chunk_id, f.score FROM found f
+JOIN chunks c ON c.workspace_id = :workspace AND c.id = f.chunk_id
+WHERE c.text ~* ALL(CAST(:patterns AS text[]))
+ORDER BY f.score DESC, f.chunk_id LIMIT :limit
+"""
+"""As ``citewell_search_holders`` (migration 0011) does it, in some documents only."""
 
 
-def _idf(frequency: int, chunk_count: int) -> float:
-    missing = max(chunk_count - frequency, 0)
-    return math.log(1 + (missing + 0.5) / (frequency + 0.5))
+def weights_of(asked: Asked, known: Collection[Code]) -> Weights:
+    """Return how much each term counts: its idf.
+
+    A code that chunks hold has its words' weight as well, and these have none: what shares only
+    parts of the code is no nearer to it than anything else.
+    """
+    words = list(asked.words)
+    weights: Weights = {}
+    for code in asked.codes:
+        weight = code.idf
+        if code in known:
+            weight += sum(piece.idf for piece in code.pieces)
+        else:
+            words += code.pieces
+        weights[code.lexeme.position] = weight
+    for word in words:
+        for lexeme in word.lexemes:
+            weights[lexeme.position] = max(word.idf, weights.get(lexeme.position, 0.0))
+    return weights
 
 
-def _keys_within_budget(terms: Sequence[Term], chunk_count: int) -> list[int]:
-    """Take the rarest terms' keys while their postings fit the budget, two terms at least."""
-    budget = LARGE_POSTING_BUDGET if chunk_count > LARGE_FROM_CHUNKS else SMALL_POSTING_BUDGET
-    keys: list[int] = []
-    postings = 0
-    for rank, term in enumerate(sorted(terms, key=lambda term: (term.frequency, term.lexeme))):
-        postings += term.frequency
-        if rank >= 2 and postings > budget:
-            break
-        keys += term.keys
-    return keys
-
-
-def _query_vector(terms: Sequence[Term]) -> str:
-    weights: dict[int, float] = {}
-    for term in terms:
-        weights[term.position] = max(term.idf, weights.get(term.position, 0.0))
+def _vector(weights: Weights) -> str:
     inside = ",".join(f"{position}:{idf:.4f}" for position, idf in sorted(weights.items()))
     return f"{{{inside}}}/{LEXICAL_DIMENSION}"
+
+
+def _keys_of(codes: Iterable[Code]) -> list[tuple[int]]:
+    return [(key,) for code in codes for key in code.lexeme.keys]
+
+
+def _keys_within_budget(asked: Asked, weights: Weights, chunk_count: int) -> list[int]:
+    """Take all codes' keys, and the rarest words' while their postings fit the budget.
+
+    Two words are taken at least.
+    """
+    budget = LARGE_POSTING_BUDGET if chunk_count > LARGE_FROM_CHUNKS else SMALL_POSTING_BUDGET
+    keys = [key for code in asked.codes for key in code.lexeme.keys]
+    words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
+    words = [word for word in words if word.lexemes[0].position in weights]
+    postings = 0
+    for rank, word in enumerate(sorted(words, key=lambda word: (word.frequency, word.name))):
+        postings += word.frequency
+        if rank >= 2 and postings > budget:
+            break
+        keys += [key for lexeme in word.lexemes for key in lexeme.keys]
+    return keys
 
 
 async def refresh_lexemes(
@@ -202,7 +240,11 @@ async def refresh_lexemes(
     await connection.execute(
         text(
             "UPDATE collections SET lexical_pending = lexical_pending - :seen, "
-            "lexical_chunk_count = :chunks WHERE workspace_id = :workspace AND id = :collection"
+            "lexical_chunk_count = :chunks, languages = ARRAY(SELECT d.language FROM documents d "
+            "WHERE d.workspace_id = :workspace AND d.collection_id = :collection "
+            "AND d.readers IS NULL AND d.chunk_count > 0 AND d.language IS NOT NULL "
+            "GROUP BY 1 ORDER BY sum(d.chunk_count) DESC, 1) "
+            "WHERE workspace_id = :workspace AND id = :collection"
         ),
         {**values, "seen": seen.lexical_pending, "chunks": seen.chunks},
     )

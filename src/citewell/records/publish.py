@@ -20,13 +20,14 @@ from citewell.domain import (
     VersionId,
     WorkspaceId,
 )
-from citewell.records.lexical import searchable
+from citewell.domain.languages import DEFAULT_LANGUAGE, known_language
 from citewell.records.quotas import Growth, Quota, refuse_chunks
 from citewell.records.statements import columns, text
 from citewell.records.version_rows import (
     chunk_values,
     insert_chunks,
     save_sections,
+    terms_of,
     version_values,
 )
 
@@ -94,7 +95,7 @@ async def publish(
     found = [p for p in publications if p.version_id in kept]
     if not found:
         return outcome
-    await _save_versions(connection, workspace_id, found)
+    await _save_versions(connection, workspace_id, found, places)
     await save_sections(
         connection, workspace_id, [(p.version_id, section) for p in found for section in p.sections]
     )
@@ -115,7 +116,11 @@ async def publish(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a version belongs; ``overtaken`` when a newer version is active already."""
+    """Where a version belongs; ``overtaken`` when a newer version is active already.
+
+    ``given_language`` is what the document's metadata say, ``main_language`` the one of most chunks
+    in the collection.
+    """
 
     version_id: VersionId
     document_id: DocumentId
@@ -123,6 +128,14 @@ class Place:
     number: int
     chunk_count: int
     overtaken: bool
+    given_language: str | None
+    main_language: str | None
+
+    def language_of(self, head: DocumentHead) -> str:
+        """Return what the version is stemmed in: what was given, found, declared, or is usual."""
+        given = known_language(self.given_language or "")
+        declared = known_language(str(head.metadata.get("language", "")))
+        return given or head.report.language or declared or self.main_language or DEFAULT_LANGUAGE
 
     def growth(self, chunks: int) -> Growth:
         """Return by how much the collection grows when the version has so many chunks."""
@@ -149,17 +162,26 @@ async def lock_documents(
         ),
         values,
     )
+    return await read_places(connection, workspace_id, version_ids)
+
+
+async def read_places(
+    connection: AsyncConnection, workspace_id: WorkspaceId, version_ids: Sequence[VersionId]
+) -> dict[VersionId, Place]:
+    """Return where versions belong; those whose document is gone are left out."""
     rows = await connection.execute(
         text(
             "SELECT v.id, d.id, d.collection_id, v.number, d.chunk_count, "
-            "coalesce(a.number > v.number, false) FROM documents d "
+            "coalesce(a.number > v.number, false), d.metadata ->> 'language', c.languages[1] "
+            "FROM documents d "
+            "JOIN collections c ON c.workspace_id = d.workspace_id AND c.id = d.collection_id "
             "JOIN versions v ON v.workspace_id = d.workspace_id AND v.document_id = d.id "
             "LEFT JOIN versions a "
             "ON a.workspace_id = d.workspace_id AND a.id = d.active_version_id "
             "WHERE d.workspace_id = :workspace AND v.id = ANY(CAST(:versions AS uuid[])) "
             "ORDER BY d.id, v.number"
         ),
-        values,
+        {"workspace": workspace_id, "versions": list(version_ids)},
     )
     places = [Place(*row) for row in rows]
     return {place.version_id: place for place in places}
@@ -183,21 +205,30 @@ async def remove_chunks(
 
 
 async def _save_versions(
-    connection: AsyncConnection, workspace_id: WorkspaceId, publications: Sequence[Publication]
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    publications: Sequence[Publication],
+    places: Mapping[VersionId, Place],
 ) -> None:
     rows = [
-        {"version": p.version_id, "text": p.text, **version_values(p.head)} for p in publications
+        {
+            "version": p.version_id,
+            "text": p.text,
+            "language": places[p.version_id].language_of(p.head),
+            **version_values(p.head),
+        }
+        for p in publications
     ]
     await connection.execute(
         text(
             "UPDATE versions v SET text = n.text, title = n.title, "
             "page_starts = CAST(n.page_starts AS integer[]), "
             "metadata = CAST(n.metadata AS jsonb), report = CAST(n.report AS jsonb), "
-            "media_type = n.media_type, published_at = now() "
+            "media_type = n.media_type, language = n.language, published_at = now() "
             "FROM unnest(CAST(:version AS uuid[]), CAST(:text AS text[]), CAST(:title AS text[]), "
             "CAST(:page_starts AS text[]), CAST(:metadata AS text[]), CAST(:report AS text[]), "
-            "CAST(:media_type AS text[])) "
-            "AS n (id, text, title, page_starts, metadata, report, media_type) "
+            "CAST(:media_type AS text[]), CAST(:language AS text[])) "
+            "AS n (id, text, title, page_starts, metadata, report, media_type, language) "
             "WHERE v.workspace_id = :workspace AND v.id = n.id"
         ),
         {"workspace": workspace_id, **columns(rows)},
@@ -216,7 +247,8 @@ async def _insert_chunks(
             "collection": places[p.version_id].collection_id,
             "document": p.document_id,
             "version": p.version_id,
-            "words": searchable(f"{chunk.context} {chunk.text}"),
+            "language": places[p.version_id].language_of(p.head),
+            **terms_of(chunk.context, chunk.text),
             "model": p.model,
             "vector": vector,
         }
@@ -258,22 +290,26 @@ async def activate(
 ACTIVATE = """
 WITH new AS (
     SELECT d.collection_id, n.count, n.count - d.chunk_count AS growth, n.document, n.version,
-        CASE WHEN d.readers IS NULL THEN n.count ELSE 0 END AS open
+        CASE WHEN d.readers IS NULL THEN n.count ELSE 0 END AS open, v.language
     FROM unnest(CAST(:documents AS uuid[]), CAST(:versions AS uuid[]), CAST(:counts AS integer[]))
         AS n (document, version, count)
     JOIN documents d ON d.workspace_id = :workspace AND d.id = n.document
+    JOIN versions v ON v.workspace_id = :workspace AND v.id = n.version
 ), active AS (
     UPDATE documents d SET active_version_id = new.version, chunk_count = new.count,
-        updated_at = now()
+        language = new.language, updated_at = now()
     FROM new WHERE d.workspace_id = :workspace AND d.id = new.document
 ), sums AS (
-    SELECT collection_id, sum(growth) AS growth, sum(open) AS open FROM new GROUP BY 1
+    SELECT collection_id, sum(growth) AS growth, sum(open) AS open,
+        array_agg(DISTINCT language) FILTER (WHERE open > 0) AS languages FROM new GROUP BY 1
 ), locked AS (
     SELECT id FROM collections WHERE workspace_id = :workspace
     AND id IN (SELECT collection_id FROM sums) ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE collections c SET chunk_count = c.chunk_count + sums.growth,
-    lexical_pending = c.lexical_pending + sums.open
+    lexical_pending = c.lexical_pending + sums.open,
+    languages = c.languages
+        || ARRAY(SELECT unnest(sums.languages) EXCEPT SELECT unnest(c.languages))
 FROM sums, locked WHERE c.workspace_id = :workspace AND c.id = sums.collection_id
 AND c.id = locked.id
 RETURNING c.id, sums.open > 0

@@ -61,6 +61,10 @@ class Reading:
         await cursor.execute(_pyformat(statement.text), values)
         return Rows(await cursor.fetchall())
 
+    async def scalars(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the first column of all rows."""
+        return [row[0] for row in await self.execute(statement, values)]
+
     async def scalar(self, statement: TextClause, values: Mapping[str, Any]) -> Any:
         """Return the first column of the first row; None when there is no row."""
         rows = (await self.execute(statement, values)).all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from citewell.domain import CollectionId, Scope, WorkspaceId
+from citewell.domain.languages import DEFAULT_LANGUAGE
 from citewell.records.reading import Reader
 from citewell.records.statements import text
 
@@ -18,7 +19,8 @@ class SearchSpace:
     ``chunk_count`` counts the chunks inside that the visitor may see; ``term_base`` those that
     term frequencies count; ``generations`` tells each collection's state from its other ones.
     ``hides`` says that the workspace has documents that the visitor may not see: row-level security
-    keeps them out of both legs, but what walks a graph of all vectors has to know.
+    keeps them out of both legs, but what walks a graph of all vectors has to know. ``languages``
+    are those that the chunks' words were stemmed in, as far as the visitor may see them.
     """
 
     collection_ids: list[CollectionId]
@@ -28,13 +30,16 @@ class SearchSpace:
     term_base: int
     generations: Mapping[str, int]
     hides: bool
+    languages: tuple[str, ...]
 
 
 COLLECTIONS = """
 SELECT c.id, c.chunk_count - coalesce(h.chunks, 0) AS chunk_count, c.lexical_chunk_count,
-    c.generation # coalesce(l.versions, 0) AS generation, NOT citewell_sees_all() AS hides
+    c.generation # coalesce(l.versions, 0) AS generation, NOT citewell_sees_all() AS hides,
+    c.languages || coalesce(l.languages, '{}') AS languages
 FROM collections c
-LEFT JOIN (SELECT collection_id, bit_xor(uuid_hash_extended(active_version_id, 0)) AS versions
+LEFT JOIN (SELECT collection_id, bit_xor(uuid_hash_extended(active_version_id, 0)) AS versions,
+        array_agg(DISTINCT language) FILTER (WHERE chunk_count > 0) AS languages
     FROM documents WHERE workspace_id = :workspace AND readers IS NOT NULL
     GROUP BY collection_id) l ON l.collection_id = c.id
 LEFT JOIN (SELECT collection_id, sum(chunk_count)::bigint AS chunks
@@ -59,9 +64,11 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
     term_base = max(sum(row.lexical_chunk_count for row in collections), 1)
     generations = {str(row.id): row.generation for row in collections}
     hides = any(row.hides for row in collections)
+    stemmed = {name for row in collections for name in row.languages if name}
+    languages = tuple(sorted(stemmed)) or (DEFAULT_LANGUAGE,)
     clauses, values = _document_clauses(scope)
     if not clauses:
-        return SearchSpace(ids, "", {}, chunk_count, term_base, generations, hides)
+        return SearchSpace(ids, "", {}, chunk_count, term_base, generations, hides, languages)
     matching = (
         "FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id "
         "AND v.id = d.active_version_id WHERE d.workspace_id = :workspace AND "
@@ -79,6 +86,7 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
         term_base,
         generations,
         hides,
+        languages,
     )
 
 

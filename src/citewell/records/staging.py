@@ -15,12 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import DocumentHead, JobId, Json, ParsedPart, VersionId, WorkspaceId
 from citewell.errors import DocumentRejected, LeaseLost
 from citewell.records.leases import Claim, finish_jobs, hold_job
-from citewell.records.lexical import searchable
-from citewell.records.publish import Outcome, activate, lock_documents, remove_chunks
+from citewell.records.publish import (
+    Outcome,
+    activate,
+    lock_documents,
+    read_places,
+    remove_chunks,
+)
 from citewell.records.quotas import refuse_chunks, take_turn
 from citewell.records.statements import columns, text
 from citewell.records.usage import book_published
-from citewell.records.version_rows import chunk_values, save_sections, version_values
+from citewell.records.version_rows import (
+    chunk_values,
+    save_sections,
+    terms_of,
+    version_values,
+)
 
 PART_CHUNKS = 128
 """Chunks that one job embeds: a few seconds of work, which is what a crash may cost."""
@@ -95,16 +105,19 @@ async def end_staging(connection: AsyncConnection, claim: Claim, head: DocumentH
     Raises:  LeaseLost – another worker holds the job.
     """
     await hold_job(connection, claim)
+    places = await read_places(connection, claim.workspace_id, [claim.version_id])
+    language = places[claim.version_id].language_of(head) if places else None
     await connection.execute(
         text(
             "UPDATE versions SET title = :title, page_starts = CAST(:page_starts AS integer[]), "
             "metadata = CAST(:metadata AS jsonb), report = CAST(:report AS jsonb), "
-            "media_type = :media_type, staged_at = now() "
+            "media_type = :media_type, language = :language, staged_at = now() "
             "WHERE workspace_id = :workspace AND id = :version"
         ),
         {
             "workspace": claim.workspace_id,
             "version": claim.version_id,
+            "language": language,
             **version_values(head),
         },
     )
@@ -154,6 +167,9 @@ JOIN chunks c ON c.workspace_id = s.workspace_id AND c.document_id = :document
     AND c.text = s.text AND c.context = s.context
 JOIN vectors_384 v ON v.workspace_id = c.workspace_id AND v.chunk_id = c.id AND v.model = :model
 JOIN chunk_terms t ON t.workspace_id = c.workspace_id AND t.chunk_id = c.id
+JOIN versions o ON o.workspace_id = c.workspace_id AND o.id = c.version_id
+JOIN versions n ON n.workspace_id = s.workspace_id AND n.id = s.version_id
+    AND n.language IS NOT DISTINCT FROM o.language
 WHERE s.workspace_id = :workspace AND s.version_id = :version
 ON CONFLICT DO NOTHING
 """
@@ -216,13 +232,14 @@ async def finish_part(
     Raises:  LeaseLost – another worker holds the job.
     """
     await hold_job(connection, claim)
+    terms = [terms_of(chunk.context, chunk.text) for chunk in chunks]
     values: dict[str, object] = {
         "workspace": claim.workspace_id,
         "version": claim.version_id,
-        "collection": None,
         "model": model,
         "ordinals": [chunk.ordinal for chunk in chunks],
-        "words": [searchable(f"{chunk.context} {chunk.text}") for chunk in chunks],
+        "words": [each["words"] for each in terms],
+        "identifiers": [each["identifiers"] for each in terms],
         "vectors": list(vectors),
         "parent": claim.parent_id,
     }
@@ -241,12 +258,13 @@ async def finish_part(
 INSERT_EMBEDDINGS = """
 INSERT INTO staged_embeddings (workspace_id, version_id, ordinal, model, embedding, keys, bm25)
 SELECT :workspace, :version, n.ordinal, :model, CAST(n.vector AS halfvec(384)),
-    citewell_term_keys(d.collection_id, n.words), citewell_bm25(n.words)
-FROM (SELECT ordinal, vector, to_tsvector('english', words) AS words
-      FROM unnest(CAST(:ordinals AS integer[]), CAST(:vectors AS text[]), CAST(:words AS text[]))
-          AS t (ordinal, vector, words)) n,
-    versions v JOIN documents d ON d.workspace_id = v.workspace_id AND d.id = v.document_id
-WHERE v.workspace_id = :workspace AND v.id = :version
+    citewell_term_keys(n.collection_id, n.words), citewell_bm25(n.words)
+FROM (SELECT d.collection_id, t.ordinal, t.vector,
+          citewell_terms(coalesce(v.language, 'english'), t.words, t.identifiers) AS words
+      FROM unnest(CAST(:ordinals AS integer[]), CAST(:vectors AS text[]), CAST(:words AS text[]),
+          CAST(:identifiers AS text[])) AS t (ordinal, vector, words, identifiers),
+          versions v JOIN documents d ON d.workspace_id = v.workspace_id AND d.id = v.document_id
+      WHERE v.workspace_id = :workspace AND v.id = :version OFFSET 0) n
 ON CONFLICT DO NOTHING
 """
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import Chunk, ChunkId, DocumentHead, Section, VersionId, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.statements import columns, text
+from citewell.records.words import identifier_terms, searchable
 
 CHUNKER_VERSION = 1
 """Raised when the same text would be cut differently: it is part of every chunk's id."""
@@ -102,6 +103,12 @@ async def save_sections(
     return last
 
 
+def terms_of(context: str, body: str) -> dict[str, str]:
+    """Return a chunk's words and identifiers as ``citewell_terms`` reads them."""
+    own = f"{context} {body}"
+    return {"words": searchable(own), "identifiers": identifier_terms(own)}
+
+
 INSERT_CHUNKS = """
 WITH new AS (
     INSERT INTO chunks (workspace_id, id, collection_id, document_id, version_id, ordinal, start,
@@ -119,9 +126,10 @@ WITH new AS (
     INSERT INTO chunk_terms (workspace_id, chunk_id, collection_id, document_id, keys, bm25)
     SELECT :workspace, id, collection, document,
         citewell_term_keys(collection, words), citewell_bm25(words)
-    FROM (SELECT id, collection, document, to_tsvector('english', words) AS words
+    FROM (SELECT id, collection, document, citewell_terms(language, words, identifiers) AS words
           FROM unnest(CAST(:id AS uuid[]), CAST(:collection AS uuid[]), CAST(:document AS uuid[]),
-              CAST(:words AS text[])) AS t (id, collection, document, words)) w
+              CAST(:language AS text[]), CAST(:words AS text[]), CAST(:identifiers AS text[]))
+              AS t (id, collection, document, language, words, identifiers) OFFSET 0) w
 )
 INSERT INTO vectors_384 (workspace_id, chunk_id, collection_id, document_id, model, embedding)
 SELECT :workspace, id, collection, document, model, CAST(vector AS halfvec(384))
@@ -136,7 +144,7 @@ INSERT_AT_ONCE = 500
 async def insert_chunks(
     connection: AsyncConnection, workspace_id: WorkspaceId, rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Write chunks with their terms and vectors: ``chunk_values`` and where they belong."""
+    """Write chunks: ``chunk_values``, ``terms_of``, their language and where they belong."""
     for first in range(0, len(rows), INSERT_AT_ONCE):
         await connection.execute(
             text(INSERT_CHUNKS),

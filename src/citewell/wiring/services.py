@@ -41,10 +41,10 @@ from citewell.records.verify import Check, verify
 from citewell.records.versions import read_server_versions
 from citewell.records.webhook_sender import WebhookSender
 from citewell.settings import Settings
+from citewell.wiring.embedders import open_embedder
 from citewell.wiring.identity import open_identity
 from citewell.wiring.models import (
     make_answer_pipeline,
-    open_embedder,
     open_language_model,
     open_reranker,
 )
@@ -164,7 +164,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         stack.push_async_callback(database.close)
         queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
         stack.push_async_callback(queue.close)
-        embedder = open_embedder(settings, worker=worker)
+        embedder = open_embedder(settings, stack, worker=worker)
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
         redis_url = _url(settings.redis_url, "REDIS")

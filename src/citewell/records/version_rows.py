@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import Chunk, ChunkId, DocumentHead, Section, VersionId, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.statements import columns, text
+from citewell.records.vector_tables import vector_table
 
 CHUNKER_VERSION = 1
 """Raised when the same text would be cut differently: it is part of every chunk's id."""
@@ -123,8 +124,8 @@ WITH new AS (
           FROM unnest(CAST(:id AS uuid[]), CAST(:collection AS uuid[]), CAST(:document AS uuid[]),
               CAST(:words AS text[])) AS t (id, collection, document, words)) w
 )
-INSERT INTO vectors_384 (workspace_id, chunk_id, collection_id, document_id, model, embedding)
-SELECT :workspace, id, collection, document, model, CAST(vector AS halfvec(384))
+INSERT INTO {table} (workspace_id, chunk_id, collection_id, document_id, model, embedding)
+SELECT :workspace, id, collection, document, model, CAST(vector AS halfvec)
 FROM unnest(CAST(:id AS uuid[]), CAST(:collection AS uuid[]), CAST(:document AS uuid[]),
     CAST(:model AS text[]), CAST(:vector AS text[])) AS t (id, collection, document, model, vector)
 """
@@ -136,9 +137,13 @@ INSERT_AT_ONCE = 500
 async def insert_chunks(
     connection: AsyncConnection, workspace_id: WorkspaceId, rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Write chunks with their terms and vectors: ``chunk_values`` and where they belong."""
+    """Write chunks with their terms and vectors: ``chunk_values`` and where they belong.
+
+    Holds:   all vectors have the first one's dimension, which names their table.
+    """
     for first in range(0, len(rows), INSERT_AT_ONCE):
+        dimension = str(rows[first]["vector"]).count(",") + 1
         await connection.execute(
-            text(INSERT_CHUNKS),
+            text(INSERT_CHUNKS.format(table=vector_table(dimension))),
             {"workspace": workspace_id, **columns(rows[first : first + INSERT_AT_ONCE])},
         )

@@ -159,7 +159,11 @@ def _make_pipeline(
     return AnswerPipeline(
         embedder=embedder,
         store=PgVectorStore(
-            database, embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search
+            database,
+            embedder.name,
+            retrieval.exact_below_chunks,
+            retrieval.hnsw_ef_search,
+            embedder.dimension,
         ),
         index=PostgresChunkIndex(database),
         chat_model=chat_model,

@@ -102,7 +102,7 @@ class MiniLMEmbedder:
         result = np.zeros((len(texts), self.dimension), np.float32)
         encodings = self.tokenizer.encode_batch_fast(texts) if texts else []
         ids = [encoding.ids for encoding in encodings]
-        for rows in _batches([len(row) for row in ids]):
+        for rows in make_batches([len(row) for row in ids]):
             result[rows] = self._run([ids[row] for row in rows], self._session)
         return _require_numbers(result)
 
@@ -113,15 +113,8 @@ class MiniLMEmbedder:
     def _run(
         self, ids: list[list[int]], session: onnxruntime.InferenceSession
     ) -> NDArray[np.float32]:
-        longest = max(map(len, ids))
-        tokens = np.zeros((len(ids), longest), np.int32)
-        mask = np.zeros_like(tokens)
-        for row, sequence in enumerate(ids):
-            tokens[row, : len(sequence)] = sequence
-            mask[row, : len(sequence)] = 1
-        feed = {"input_ids": tokens, "attention_mask": mask}
         try:
-            (vectors,) = session.run(None, feed)
+            (vectors,) = session.run(None, pad(ids))
         except RUNTIME_ERRORS as error:
             raise ProviderError("The embedding model failed on a text.") from error
         return cast("NDArray[np.float32]", vectors)
@@ -133,7 +126,17 @@ def _require_numbers(vectors: Vectors) -> Vectors:
     return vectors
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
+def pad(ids: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int32]]:
+    """Return the graph's inputs: the ids of each text, filled up with zeros that are masked."""
+    tokens = np.zeros((len(ids), max(map(len, ids))), np.int32)
+    mask = np.zeros_like(tokens)
+    for row, sequence in enumerate(ids):
+        tokens[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def make_batches(lengths: list[int]) -> Iterator[list[int]]:
     """Group row numbers by similar length.
 
     Padding costs time, and its activations widen the range in which the real ones are quantised:

@@ -10,6 +10,7 @@ from citewell.adapters.batching import BatchingEmbedder
 from citewell.adapters.embedder_names import EmbedderChoice, read_dimension, read_embedder
 from citewell.adapters.http_embedder import EmbeddingLimits, HttpEmbedder, Wording
 from citewell.adapters.minilm import MiniLMEmbedder
+from citewell.adapters.minilm_openvino import OpenVinoMiniLM, require_openvino
 from citewell.adapters.remembering import RememberingEmbedder
 from citewell.adapters.sentence_transformer import MISSING, SentenceTransformerEmbedder
 from citewell.errors import InputError
@@ -36,9 +37,7 @@ def open_embedder(settings: Settings, stack: AsyncExitStack, *, worker: bool) ->
         if worker:
             return BatchingEmbedder(embedder, 1)
     else:
-        embedder = _open_minilm(
-            settings.cache, 1 if worker else settings.embedder.threads, parallel
-        )
+        embedder = _open_local(settings, 1 if worker else settings.embedder.threads, parallel)
         if worker:
             return BatchingEmbedder(embedder, parallel)
     return embedder if worker else RememberingEmbedder(embedder, settings.embedder.cache_questions)
@@ -53,6 +52,8 @@ def check_embedder(settings: Settings) -> None:
     if choice.kind in {"openai", "ollama"}:
         named = settings.embedder
         read_dimension(choice, named.dimension, send=named.send_dimension)
+    if choice.kind == "minilm" and settings.embedder.runtime == "openvino":
+        require_openvino()
     if choice.kind == "sentence-transformers" and find_spec("sentence_transformers") is None:
         raise InputError(MISSING)
 
@@ -85,6 +86,17 @@ def _open_api(choice: EmbedderChoice, settings: Settings) -> HttpEmbedder:
         ),
         send_dimension=named.send_dimension,
     )
+
+
+def _open_local(settings: Settings, threads: int, parallel: int) -> Embedder:
+    if settings.embedder.runtime == "openvino":
+        return _open_openvino(threads, parallel)
+    return _open_minilm(settings.cache, threads, parallel)
+
+
+@cache
+def _open_openvino(threads: int, parallel: int) -> OpenVinoMiniLM:
+    return OpenVinoMiniLM(threads, parallel)
 
 
 @cache

@@ -113,10 +113,57 @@ class ChunkSettings(_Group):
 class EmbedderSettings(_Group):
     """The model that turns text into vectors."""
 
-    model: Literal["minilm"] = Field(
-        default="minilm", description="minilm = all-MiniLM-L6-v2 on the CPU."
+    model: str = Field(
+        default="minilm",
+        description="minilm = all-MiniLM-L6-v2 on the CPU; or openai:NAME, ollama:NAME, "
+        "sentence-transformers:NAME_OR_FOLDER.",
+    )
+    runtime: Literal["onnx", "openvino"] = Field(
+        default="onnx",
+        description="What runs minilm: onnx in 8 bits, or openvino in bfloat16, which is an extra.",
     )
     threads: int = Field(default=0, ge=0, description="Threads of the model; 0 fits the machine.")
+    cache_questions: int = Field(
+        default=2048, ge=0, le=1_000_000, description="Questions whose vectors are kept in memory."
+    )
+    base_url: str | None = Field(
+        default=None, description="Address of an embedding API that speaks OpenAI's protocol."
+    )
+    api_key: SecretStr | None = Field(default=None, description="The embedding API's key.")
+    dimension: int | None = Field(
+        default=None, ge=1, le=4000, description="Numbers in a vector, where it is not known."
+    )
+    send_dimension: bool = Field(
+        default=False, description="Ask the API for vectors of this dimension."
+    )
+    window_tokens: int = Field(
+        default=512,
+        ge=32,
+        le=131_072,
+        description="Tokens that an API's model can read; the rest is cut.",
+    )
+    query_prefix: str = Field(default="", description="Text before each question.")
+    document_prefix: str = Field(default="", description="Text before each chunk.")
+    query_input_type: str | None = Field(
+        default=None, description="What the API is told of questions, as in query."
+    )
+    document_input_type: str | None = Field(
+        default=None, description="What the API is told of chunks, as in document."
+    )
+    input_type_field: str = Field(
+        default="input_type", description="The API's name for that; Jina's is task."
+    )
+    batch_texts: int = Field(default=64, ge=1, le=256, description="Most texts in one API call.")
+    batch_tokens: int = Field(
+        default=16_384, ge=32, description="Most tokens in one API call, by estimate."
+    )
+    timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest time for one API call with all its tries."
+    )
+    max_concurrent: int = Field(
+        default=4, ge=1, le=1000, description="API calls at once, in each process."
+    )
+    max_attempts: int = Field(default=4, ge=1, le=20, description="Tries of one API call.")
 
 
 class RetrievalSettings(_Group):

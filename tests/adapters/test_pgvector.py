@@ -12,7 +12,7 @@ from citewell.ports import Vectors
 from citewell.records.collections import add_collection
 from citewell.records.dense import DenseSearch
 from citewell.records.session import Database
-from citewell.records.vector_index import NAME, ensure_vector_index
+from citewell.records.vector_index import ensure_vector_index, index_name
 from contracts.vector_store import A, Stored, VectorStoreContract, World
 from records.rows import add_document, add_workspace, random_vectors
 
@@ -97,5 +97,6 @@ async def test_the_index_is_built_once_a_workspace_outgrows_exact_search(
 async def index_definition(database: Database) -> str | None:
     async with database.system_transaction() as connection:
         return await connection.scalar(
-            text("SELECT indexdef FROM pg_indexes WHERE indexname = :name"), {"name": NAME}
+            text("SELECT indexdef FROM pg_indexes WHERE indexname = :name"),
+            {"name": index_name(384)},
         )

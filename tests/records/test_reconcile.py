@@ -35,7 +35,7 @@ async def queue(servers: Servers) -> AsyncIterator[CeleryQueue]:
 
 @pytest.fixture
 def reconciler(database: Database, blobs: LocalBlobStore, queue: CeleryQueue) -> Reconciler:
-    return Reconciler(database, queue, blobs, 5, 30, 30, exact_below_chunks=10_000)
+    return Reconciler(database, queue, blobs, 5, 30, 30, exact_below_chunks=10_000, dimension=384)
 
 
 async def test_a_job_that_was_never_sent_is_sent_once(
@@ -106,7 +106,9 @@ async def test_an_absent_broker_stops_nothing_else(
         await value(database, "DELETE FROM lexemes")
         await upload(database, A, "b.txt")
         await value(database, "UPDATE jobs SET created_at = now() - interval '1 minute'")
-        await Reconciler(database, absent, blobs, 5, 30, 30, exact_below_chunks=10_000).run()
+        await Reconciler(
+            database, absent, blobs, 5, 30, 30, exact_below_chunks=10_000, dimension=384
+        ).run()
     finally:
         await absent.close()
     assert await value(database, "SELECT count(*) FROM lexemes") == 2

@@ -23,6 +23,7 @@ from citewell.records.staging import (
     publish_staged,
     stage_part,
 )
+from citewell.records.vector_tables import ensure_vector_table
 from citewell.records.version_rows import vector_literal
 from records.rows import (
     KEPT,
@@ -77,7 +78,7 @@ async def stage(database: Database, held: Claim, texts: Sequence[str] = TEXTS) -
 
 async def spread(database: Database, held: Claim) -> list[JobId]:
     async with database.transaction(A) as connection:
-        return await fan_out(connection, held, MODEL)
+        return await fan_out(connection, held, MODEL, dimension=384)
 
 
 async def embed(database: Database, job_id: JobId) -> bool:
@@ -271,7 +272,7 @@ async def test_work_on_whole_books_has_no_time_limit(database: Database) -> None
     await stage(database, book)
     limit = text("SHOW statement_timeout")
     async with database.transaction(A) as connection:
-        await fan_out(connection, book, MODEL)
+        await fan_out(connection, book, MODEL, dimension=384)
         assert await connection.scalar(limit) == "0"
     made = publication(short.document_id, short.version_id, ["two"])
     async with database.transaction(A) as connection:
@@ -331,3 +332,22 @@ async def test_earlier_versions_are_kept_and_pruned(database: Database) -> None:
     last = await add_document(database, A, "a.txt", ["the last edition"])
     assert last.document_id == made.document_id
     assert await value(database, numbers) == "4 5 7", "a version without a text is not kept"
+
+
+async def test_parts_of_two_models_are_published_each_in_its_own_table(database: Database) -> None:
+    await ensure_vector_table(database, 24)
+    held = await held_job(database)
+    await stage(database, held)
+    jobs = await spread(database, held)
+    part = await claim(database, A, jobs[0], "embed")
+    assert part is not None
+    async with database.transaction(A) as connection:
+        chunks = await load_part(connection, part)
+    narrow = [vector_literal(row[:24]) for row in random_vectors(len(chunks))]
+    async with database.transaction(A) as connection:
+        await finish_part(connection, part, chunks, narrow, "another-model")
+    for job in jobs[1:]:
+        await embed(database, job)
+    await finish(database, held.job_id)
+    counts = "SELECT (SELECT count(*) FROM vectors_24) || ' ' || (SELECT count(*) FROM vectors_384)"
+    assert await value(database, counts) == f"{len(chunks)} {len(TEXTS) - len(chunks)}"

@@ -47,9 +47,16 @@ _log = logging.getLogger(__name__)
 class MiniLMEmbedder:
     """Embeds with all-MiniLM-L6-v2: 384 dimensions, a window of 256 tokens.
 
+    The graph quantises activations over a whole batch, so neighbours move a vector slightly (to a
+    cosine of .99 in a batch of eight). A question's vector must not depend on who else asks:
+    questions run one by one, never in one tensor. They run on the event loop, one thread each: a
+    hop to another thread, for each or for all that wait, was within the noise at 1, 8 and 50
+    callers (0.93 to 1.09 of it), and two threads cost some 7 % more CPU time a question (up to 19 %
+    with eight callers) and were not faster beside other work.
+
     Cost:   0.5 to 0.7 of the CPU time of the graph in the wheel; the first start builds for ~1 s.
+            36 MB for the one-thread session beside one with more threads.
     Holds:  the weights are the ones whose sha256 stands in this file; longer texts are cut.
-            Activations are quantised per batch, so neighbours move a vector slightly.
     Source: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), mean pooling, unit length.
     """
 
@@ -65,7 +72,9 @@ class MiniLMEmbedder:
         """
         self.tokenizer = minilm_tokenizer.open_tokenizer()
         self.tokenizer.enable_truncation(self.window_tokens)
-        self._session = _open_session(cache, threads or (os.cpu_count() or 1))
+        threads = threads or (os.cpu_count() or 1)
+        sessions = _open_sessions(cache, {threads, 1})
+        self._session, self._question_session = sessions[threads], sessions[1]
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="embed")
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
@@ -76,41 +85,59 @@ class MiniLMEmbedder:
         """
         if purpose == "query" and len(texts) == 1:
             # About 1.5 ms of work: a thread's turn at the interpreter would take longer.
-            return self.embed_now(list(texts))
+            return self.embed_questions(list(texts))
+        embed_now = self.embed_questions if purpose == "query" else self.embed_now
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.embed_now, list(texts))
+        return await loop.run_in_executor(self._threads, embed_now, list(texts))
+
+    def embed_questions(self, texts: list[str]) -> Vectors:
+        """Embed in this thread, each text on its own: a vector depends on its text only."""
+        encodings = self.tokenizer.encode_batch_fast(texts) if texts else []
+        result = np.zeros((len(texts), self.dimension), np.float32)
+        for row, encoding in enumerate(encodings):
+            result[row] = self._run([encoding.ids], self._question_session)
+        return _require_numbers(result)
 
     def embed_now(self, texts: list[str]) -> Vectors:
         """Embed in this thread: batches of similar length, of at most about 1,000 tokens."""
         result = np.zeros((len(texts), self.dimension), np.float32)
         encodings = self.tokenizer.encode_batch_fast(texts) if texts else []
         ids = [encoding.ids for encoding in encodings]
-        for rows in _batches([len(row) for row in ids]):
-            result[rows] = self._run([ids[row] for row in rows])
-        if not np.isfinite(result).all():
-            raise ProviderError("The embedding model returned values that are not numbers.")
-        return result
+        for rows in make_batches([len(row) for row in ids]):
+            result[rows] = self._run([ids[row] for row in rows], self._session)
+        return _require_numbers(result)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, without the special tokens."""
         return minilm_tokenizer.count_tokens(texts)
 
-    def _run(self, ids: list[list[int]]) -> NDArray[np.float32]:
-        longest = max(map(len, ids))
-        tokens = np.zeros((len(ids), longest), np.int32)
-        mask = np.zeros_like(tokens)
-        for row, sequence in enumerate(ids):
-            tokens[row, : len(sequence)] = sequence
-            mask[row, : len(sequence)] = 1
-        feed = {"input_ids": tokens, "attention_mask": mask}
+    def _run(
+        self, ids: list[list[int]], session: onnxruntime.InferenceSession
+    ) -> NDArray[np.float32]:
         try:
-            (vectors,) = self._session.run(None, feed)
+            (vectors,) = session.run(None, pad(ids))
         except RUNTIME_ERRORS as error:
             raise ProviderError("The embedding model failed on a text.") from error
         return cast("NDArray[np.float32]", vectors)
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
+def _require_numbers(vectors: Vectors) -> Vectors:
+    if not np.isfinite(vectors).all():
+        raise ProviderError("The embedding model returned values that are not numbers.")
+    return vectors
+
+
+def pad(ids: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int32]]:
+    """Return the graph's inputs: the ids of each text, filled up with zeros that are masked."""
+    tokens = np.zeros((len(ids), max(map(len, ids))), np.int32)
+    mask = np.zeros_like(tokens)
+    for row, sequence in enumerate(ids):
+        tokens[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def make_batches(lengths: list[int]) -> Iterator[list[int]]:
     """Group row numbers by similar length.
 
     Padding costs time, and its activations widen the range in which the real ones are quantised:
@@ -136,7 +163,14 @@ def _has_vnni() -> bool:
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
-def _open_session(cache: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open_sessions(cache: Path, threads: set[int]) -> dict[int, onnxruntime.InferenceSession]:
+    """Load the graph once for each number of threads."""
+    with tempfile.TemporaryDirectory(prefix="citewell-") as private:
+        graph = _prepare_graph(cache, Path(private))
+        return {number: _open_session(graph, number) for number in threads}
+
+
+def _open_session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -144,14 +178,12 @@ def _open_session(cache: Path, threads: int) -> onnxruntime.InferenceSession:
     if not _has_vnni():
         # The fast 8-bit product of such x86 processors overflows; this takes the exact one.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    with tempfile.TemporaryDirectory(prefix="citewell-") as private:
-        graph = _prepare_graph(cache, Path(private))
-        try:
-            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except RUNTIME_ERRORS as error:
-            raise ProviderError(
-                f"The embedding model in {graph} cannot be loaded. Delete it and start again."
-            ) from error
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except RUNTIME_ERRORS as error:
+        raise ProviderError(
+            f"The embedding model in {graph} cannot be loaded. Delete it and start again."
+        ) from error
 
 
 def _prepare_graph(cache: Path, private: Path) -> Path:

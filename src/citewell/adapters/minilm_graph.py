@@ -88,13 +88,13 @@ def read_weights(model: onnx.ModelProto) -> Weights:
     return weights
 
 
-def build(weights: Weights) -> onnx.ModelProto:
+def build(weights: Weights, graph: "Graph | None" = None) -> onnx.ModelProto:
     """Assemble the graph: ids and mask in, one vector of unit length a text out.
 
     Shapes:  input_ids, attention_mask (n, tokens) int32 → vectors (n, 384) float32.
     Holds:   a padded token gets no attention and no share in the mean.
     """
-    graph = _Graph()
+    graph = graph or Graph()
     hidden = _embeddings(graph, weights)
     for layer in range(LAYERS):
         hidden = _layer(graph, weights, f"encoder.layer.{layer}.", hidden)
@@ -130,17 +130,21 @@ def write(target: Path, data: bytes) -> None:
 
 
 @dataclass(slots=True)
-class _Graph:
+class Graph:
+    """The nodes and constants so far; this one multiplies in 8 bits."""
+
     nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
     constants: list[onnx.TensorProto] = field(default_factory=list[onnx.TensorProto])
 
     def constant(self, name: str, value: Array) -> str:
+        """Add a constant."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def add(
         self, kind: str, inputs: Sequence[str], *, output: str = "", domain: str = "", **more: Any
     ) -> str:
+        """Add a node; return the name of its output."""
         output = output or f"{kind}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(kind, inputs, [output], name=output, domain=domain, **more)
@@ -154,9 +158,25 @@ class _Graph:
         return outputs
 
     def multiply(self, value: str, name: str, weight: Quantised) -> str:
+        """Multiply activations by a weight."""
         table = self.constant(name, weight.table)
         scale = self.constant(f"{name}.scale", weight.scale.ravel())
         return self.add("DynamicQuantizeMatMul", [value, table, scale], domain=CONTRIB)
+
+    def attend(self, hidden: str, name: str, weight: Quantised, bias: Array) -> str:
+        """Add one layer's attention, with the weights of queries, keys and values side by side."""
+        values, value_scale, value_zero = self.quantise(hidden)
+        inputs = [
+            values,
+            self.constant(name, weight.table),
+            self.constant(f"{name}.bias", bias),
+            value_scale,
+            self.constant(f"{name}.scale", weight.scale),
+            "attention_mask",
+            value_zero,
+            self.constant(f"{name}.zero", np.zeros(weight.scale.shape, np.int8)),
+        ]
+        return self.add("QAttention", inputs, domain=CONTRIB, num_heads=HEADS)
 
     def normalise(self, inputs: list[str], weights: Weights, name: str, bias: str = "") -> str:
         """Add two inputs (and a bias), then normalise over the width."""
@@ -170,7 +190,7 @@ class _Graph:
         )
 
 
-def _embeddings(graph: _Graph, weights: Weights) -> str:
+def _embeddings(graph: Graph, weights: Weights) -> str:
     words = weights.quantised["embeddings.word_embeddings.weight"]
     places = weights.quantised["embeddings.position_embeddings.weight"]
     # Gathered before it is multiplied out: the table takes 12 MB and not 47.
@@ -185,24 +205,13 @@ def _embeddings(graph: _Graph, weights: Weights) -> str:
     return graph.normalise([word, place], weights, "embeddings.LayerNorm")
 
 
-def _layer(graph: _Graph, weights: Weights, prefix: str, hidden: str) -> str:
+def _layer(graph: Graph, weights: Weights, prefix: str, hidden: str) -> str:
     names = [f"{prefix}attention.self.{part}" for part in ("query", "key", "value")]
     parts = [weights.quantised[f"{name}.weight"] for name in names]
     table = np.concatenate([part.table for part in parts], axis=1)
     scale = np.concatenate([part.scale.ravel() for part in parts])
     bias = np.concatenate([weights.plain[f"{name}.bias"] for name in names])
-    values, value_scale, value_zero = graph.quantise(hidden)
-    inputs = [
-        values,
-        graph.constant(f"{prefix}attention", table),
-        graph.constant(f"{prefix}attention.bias", bias),
-        value_scale,
-        graph.constant(f"{prefix}attention.scale", scale),
-        "attention_mask",
-        value_zero,
-        graph.constant(f"{prefix}attention.zero", np.zeros(scale.shape, np.int8)),
-    ]
-    attention = graph.add("QAttention", inputs, domain=CONTRIB, num_heads=HEADS)
+    attention = graph.attend(hidden, f"{prefix}attention", Quantised(table, scale), bias)
     mixed = _dense(graph, weights, f"{prefix}attention.output.dense", attention)
     bias_name = f"{prefix}attention.output.dense.bias"
     norm = f"{prefix}attention.output.LayerNorm"
@@ -217,7 +226,7 @@ def _layer(graph: _Graph, weights: Weights, prefix: str, hidden: str) -> str:
     )
 
 
-def _dense(graph: _Graph, weights: Weights, name: str, value: str) -> str:
+def _dense(graph: Graph, weights: Weights, name: str, value: str) -> str:
     return graph.multiply(value, f"{name}.weight", weights.quantised[f"{name}.weight"])
 
 

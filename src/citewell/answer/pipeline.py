@@ -184,6 +184,7 @@ class AnswerRun:
         )
         path.queries, path.term_idf, path.found = queries, found.term_idf, found
         path.watch.add(found.timings_ms)
+        path.budget.skipped += [each for each in found.skipped if each not in path.budget.skipped]
         candidates = found.candidates
         reranker = pipeline.reranker
         if reranker is not None and candidates:

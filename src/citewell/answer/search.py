@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join, put_first
 from citewell.answer.retrieve import retrieve
-from citewell.domain import Candidate, ChunkId, Scope, WorkspaceId
+from citewell.domain import Candidate, ChunkId, Scope, SkippedStage, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, VectorStore
 from citewell.telemetry import Stopwatch
 
@@ -45,6 +45,7 @@ class SearchResult:
     term_idf: dict[str, float]
     timings_ms: dict[str, float]
     generations: Mapping[str, int]
+    skipped: tuple[SkippedStage, ...] = ()
 
 
 async def search(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> SearchResult:
@@ -88,6 +89,13 @@ async def _search_once(
     )
     lexical = found[0].lexical
     result = SearchResult(
-        wanted, candidates, dict(lexical.term_idf), watch.finish(), lexical.generations
+        wanted,
+        candidates,
+        dict(lexical.term_idf),
+        watch.finish(),
+        lexical.generations,
+        tuple(
+            SkippedStage("dense", each.dense.skipped) for each in found[:1] if each.dense.skipped
+        ),
     )
     return result, len(candidates) == len(best)

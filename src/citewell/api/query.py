@@ -63,6 +63,7 @@ async def search(
         schemas.SearchReply(
             results=[schemas.Result.model_validate(item) for item in found.candidates],
             timings_ms=found.timings_ms,
+            skipped=[schemas.Skipped.model_validate(each) for each in found.skipped],
         )
     )
 

@@ -215,6 +215,7 @@ class SearchReply(Wire):
 
     results: list[Result]
     timings_ms: dict[str, float]
+    skipped: "list[Skipped]" = []
 
 
 class Budget(Request):
@@ -303,7 +304,7 @@ class Skipped(Wire):
     """A stage that was left out, and why."""
 
     stage: str
-    why: Literal["time", "money", "failed"]
+    why: Literal["time", "money", "failed", "other_model"]
 
 
 class Answer(Wire):

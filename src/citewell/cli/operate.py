@@ -87,9 +87,11 @@ async def _diagnose_services(settings: Settings) -> list[tuple[str, str | None]]
         (vector,) = await services.embedder.embed(["Does the model answer?"], "query")
         facts = await services.read_server_versions()
         ready = await services.check_ready()
+        vectors = await services.check_vectors()
     return [
         *((name, None if answer == "ok" else answer) for name, answer in ready.items()),
         (f"embedding model ({len(vector)} dimensions)", None),
+        ("stored vectors", vectors),
         *facts,
     ]
 

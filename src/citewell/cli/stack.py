@@ -20,8 +20,8 @@ from citewell.records.session import Database
 from citewell.settings import Settings
 
 API_START_SECONDS = 30.0
-DEFAULT_MODELS = ("extractive", "standard", "none")
-"""Chat model, mode and reranker that can only be right."""
+DEFAULT_MODELS = ("extractive", "standard", "none", "minilm", "onnx")
+"""Chat model, mode, reranker and embedder that can only be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ def require_models(settings: Settings) -> None:
 
     Raises:  InputError – the message names the variable.
     """
-    answer = settings.answer
-    if (answer.chat_model, answer.mode, settings.rerank.by) == DEFAULT_MODELS:
+    answer, embedder = settings.answer, settings.embedder
+    chosen = (answer.chat_model, answer.mode, settings.rerank.by, embedder.model, embedder.runtime)
+    if chosen == DEFAULT_MODELS:
         return
     from citewell.wiring import check_models  # noqa: PLC0415 - loading it overlaps the servers' start
 

@@ -144,10 +144,13 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class SkippedStage:
-    """A stage that was left out, and why: ``time``, ``money``, or ``failed``."""
+    """A stage that was left out, and why.
+
+    ``time`` or ``money`` was short, it ``failed``, or its vectors are of another embedding model.
+    """
 
     stage: str
-    why: Literal["time", "money", "failed"]
+    why: Literal["time", "money", "failed", "other_model"]
 
 
 @dataclass(frozen=True, slots=True)

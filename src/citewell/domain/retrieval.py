@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from citewell.domain.ids import ChunkId, CollectionId, DocumentId, Json, VersionId
 
@@ -24,13 +24,15 @@ class LegResult:
 
     The lexical leg adds its terms' idf by stem, and each collection's generation, which differs
     whenever what is seen of it has changed. ``first`` are chunks that come before all others,
-    because they hold a phrase or an identifier that the question names.
+    because they hold a phrase or an identifier that the question names. ``skipped`` says why a leg
+    found nothing although there is something: its vectors are of another model.
     """
 
     scores: Mapping[ChunkId, float]
     term_idf: Mapping[str, float] = field(default_factory=dict[str, float])
     generations: Mapping[str, int] = field(default_factory=dict[str, int])
     first: frozenset[ChunkId] = frozenset()
+    skipped: Literal["other_model"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from citewell.domain import Candidate, Chunk, ChunkId, DocumentId, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.reading import Reader
 from citewell.records.statements import text
+from citewell.records.vector_tables import vector_table
 
 _SELECT = """
 SELECT c.id, c.document_id, d.name, v.title, c.version_id, c.ordinal, c.text, c.start, c.end,
@@ -100,6 +101,7 @@ async def find_vectors(
     document_id: DocumentId,
     model: str,
     chunks: Sequence[Chunk],
+    dimension: int,
 ) -> Mapping[int, Vectors]:
     """Return the vectors, by ordinal, of chunks whose text and context the document has already."""
     digests = {_digest(chunk): chunk.ordinal for chunk in chunks}
@@ -107,7 +109,7 @@ async def find_vectors(
         text(
             "SELECT * FROM (SELECT encode(sha256(convert_to("
             "c.context || chr(10) || c.text, 'UTF8')), 'hex') AS digest, CAST(v.embedding AS text) "
-            "FROM chunks c JOIN vectors_384 v ON v.workspace_id = c.workspace_id "
+            f"FROM chunks c JOIN {vector_table(dimension)} v ON v.workspace_id = c.workspace_id "
             "AND v.chunk_id = c.id AND v.model = :model "
             "WHERE c.workspace_id = :workspace AND c.document_id = :document) AS known "
             "WHERE digest = ANY(:digests)"

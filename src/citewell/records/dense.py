@@ -1,17 +1,20 @@
 """The dense leg in PostgreSQL: pgvector halfvec, exact for small scopes, HNSW for large ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import structlog
 
 from citewell.domain import ChunkId, LegResult, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.reading import Reader
 from citewell.records.scope import SearchSpace
 from citewell.records.statements import text
+from citewell.records.vector_tables import FIRST_DIMENSION, vector_table
 from citewell.records.version_rows import vector_literal
 
 EXACT = """
 SELECT chunk_id, 1 - distance AS score FROM (
-    SELECT chunk_id, embedding <=> CAST(:vector AS halfvec(384)) AS distance FROM vectors_384
+    SELECT chunk_id, embedding <=> CAST(:vector AS halfvec({dimension})) AS distance FROM {table}
     WHERE workspace_id = :workspace AND model = :model
     AND collection_id = ANY(CAST(:collections AS uuid[])){documents} OFFSET 0) all_of_them
 ORDER BY distance, chunk_id LIMIT :limit
@@ -19,26 +22,45 @@ ORDER BY distance, chunk_id LIMIT :limit
 """OFFSET 0 keeps the distance from being computed twice a row."""
 
 NEAREST = """
-SELECT chunk_id, 1 - (embedding <=> CAST(:vector AS halfvec(384))) AS score FROM vectors_384
+SELECT chunk_id, 1 - (embedding <=> CAST(:vector AS halfvec({dimension}))) AS score FROM {table}
 WHERE workspace_id = :workspace AND model = :model
 AND collection_id = ANY(CAST(:collections AS uuid[])){documents}
-ORDER BY embedding <=> CAST(:vector AS halfvec(384)) LIMIT :limit
+ORDER BY embedding <=> CAST(:vector AS halfvec({dimension})) LIMIT :limit
 """
 
+HAS_CHUNKS = """
+SELECT EXISTS (SELECT FROM chunks WHERE workspace_id = :workspace
+    AND collection_id = ANY(CAST(:collections AS uuid[])){documents})
+"""
 
-@dataclass(frozen=True, slots=True)
+PREPARE = """
+SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('hnsw.ef_search', :breadth, true),
+    (SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)) AS vectors
+"""
+EXACT_PER_WALKED = 1_600
+"""Vectors that are compared in the time in which a walk finds its way where it may see all."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
 class DenseSearch:
     """How the vectors of one model are searched.
 
     Holds: up to ``exact_below_chunks`` in scope the result is exact; above, HNSW with an iterative
-    scan, so that a small scope inside a large index loses nothing for being small. For somebody
-    who may not see every document it is always exact: a walk through the graph would depend on
-    vectors that are hidden.
+    scan, so that a small scope inside a large index loses nothing for being small. A scope that is
+    so small a part of the index that the walk would meet mostly others' vectors is searched exactly
+    too: both take the same time where n² is EXACT_PER_WALKED times all vectors. For somebody who
+    may not see every document it is always exact: a walk through the graph would depend on vectors
+    that are hidden.
     """
 
     model: str
     exact_below_chunks: int
     ef_search: int
+    dimension: int = FIRST_DIMENSION
+    _told: bool = field(default=False, init=False)
 
     async def search(
         self,
@@ -51,13 +73,10 @@ class DenseSearch:
         """Return the ``limit`` nearest chunks with their cosine similarity, best first."""
         if not space.chunk_count:
             return LegResult({})
-        if space.hides or space.chunk_count <= self.exact_below_chunks:
-            query = EXACT.format(documents=space.documents_sql)
-        else:
-            await self._prepare_hnsw(connection)
-            query = NEAREST.format(documents=space.documents_sql)
+        names = {"table": vector_table(self.dimension), "dimension": self.dimension}
+        query = EXACT if await self._exactly(connection, space) else NEAREST
         rows = await connection.execute(
-            text(query),
+            text(query.format(documents=space.documents_sql, **names)),
             {
                 **space.values,
                 "vector": vector_literal(vector),
@@ -68,13 +87,31 @@ class DenseSearch:
             },
         )
         scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
+        if not scores and await self._has_chunks(connection, workspace_id, space):
+            return LegResult({}, skipped="other_model")
         return LegResult(dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))))
 
-    async def _prepare_hnsw(self, connection: Reader) -> None:
-        await connection.execute(
-            text(
-                "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-                "set_config('hnsw.ef_search', :breadth, true)"
-            ),
-            {"breadth": str(self.ef_search)},
+    async def _exactly(self, connection: Reader, space: SearchSpace) -> bool:
+        """Say whether to compare every vector; else what a walk needs is set."""
+        if space.hides or space.chunk_count <= self.exact_below_chunks:
+            return True
+        values = {"breadth": str(self.ef_search), "table": vector_table(self.dimension)}
+        (row,) = (await connection.execute(text(PREPARE), values)).all()
+        return space.chunk_count**2 < EXACT_PER_WALKED * max(row.vectors or 0, 0)
+
+    async def _has_chunks(
+        self, connection: Reader, workspace_id: WorkspaceId, space: SearchSpace
+    ) -> bool:
+        """Say whether there are chunks although no vector was found: they are of another model."""
+        found = await connection.scalar(
+            text(HAS_CHUNKS.format(documents=space.documents_sql)),
+            {**space.values, "workspace": workspace_id, "collections": space.collection_ids},
         )
+        if found and not self._told:
+            self._told = True
+            _log.warning(
+                "documents are embedded with another model than the settings name, and are found "
+                "by their words only; run `citewell reindex` for each collection",
+                model=self.model,
+            )
+        return bool(found)

@@ -95,7 +95,7 @@ HAVING min(ordinal) <> 0 OR max(ordinal) <> count(*) - 1
     "every chunk has its vector, and every vector its chunk": Invariant(
         """
 SELECT DISTINCT coalesce(c.workspace_id, v.workspace_id), coalesce(c.document_id, v.document_id)
-FROM chunks c FULL JOIN vectors_384 v ON v.workspace_id = c.workspace_id AND v.chunk_id = c.id
+FROM chunks c FULL JOIN ({every_vector}) v ON v.workspace_id = c.workspace_id AND v.chunk_id = c.id
 WHERE c.document_id IS DISTINCT FROM v.document_id
 OR c.collection_id IS DISTINCT FROM v.collection_id
 """,

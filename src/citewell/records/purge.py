@@ -19,9 +19,10 @@ from citewell.domain import WorkspaceId
 from citewell.ports import BlobStore
 from citewell.records.audit import add_audit, add_audits
 from citewell.records.blobs import LOCKED_AT_ONCE, remove_unused_batch
-from citewell.records.purge_tables import EMPTIED, Emptied
+from citewell.records.purge_tables import Emptied, with_vectors
 from citewell.records.session import Database
 from citewell.records.statements import text
+from citewell.records.vector_tables import list_vector_tables
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +137,8 @@ async def _do_step(
     if purge.pending:
         await _remove_files(connection, blobs, purge)
         return "done", place
-    for later, table in enumerate(EMPTIED[place:], place):
+    emptied = with_vectors(await list_vector_tables(connection))
+    for later, table in enumerate(emptied[place:], place):
         if await _remove_batch(connection, purge, table):
             return "done", later
         if await _is_left(connection, purge, table):
@@ -246,7 +248,7 @@ async def _finish(connection: AsyncConnection, purge: _Purge) -> bool:
 
 
 async def _count_left(connection: AsyncConnection, workspace_id: WorkspaceId) -> dict[str, int]:
-    names = [each.name for each in EMPTIED]
+    names = [each.name for each in with_vectors(await list_vector_tables(connection))]
     counts = [f"(SELECT count(*) FROM {name} WHERE workspace_id = :w)" for name in names]
     counts.append("(SELECT count(*) FROM workspaces WHERE id = :w)")
     row = (await connection.execute(text(f"SELECT {', '.join(counts)}"), {"w": workspace_id})).one()

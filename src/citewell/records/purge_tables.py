@@ -1,5 +1,6 @@
 """Which tables a purge empties, and in which order: all that name a workspace, but for records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Table
@@ -53,6 +54,20 @@ def _list_emptied() -> tuple[Emptied, ...]:
 
 
 EMPTIED = _list_emptied()
+"""All but the tables of vectors that were made later: ``with_vectors`` adds those."""
+
+
+def with_vectors(tables: Sequence[str]) -> tuple[Emptied, ...]:
+    """Return what a purge empties, with all tables of vectors that there are at the first's place.
+
+    What looks for rows that a purge left needs them not: a vector goes with its chunk.
+    """
+    known = {each.name for each in EMPTIED}
+    place = next(n for n, each in enumerate(EMPTIED) if each.name == "vectors_384")
+    later = tuple(Emptied(name, "") for name in tables if name not in known)
+    return (*EMPTIED[:place], *later, *EMPTIED[place:])
+
+
 _PURGED = "(SELECT workspace_id FROM purges WHERE finished_at IS NOT NULL)"
 
 LEFT_OF_PURGED = " UNION ALL ".join(

@@ -45,6 +45,7 @@ class Reconciler:
     unsent_after_seconds: float
     keep_answers_days: int
     exact_below_chunks: int
+    dimension: int
     orphans_due: float = 0.0
 
     async def run(self) -> None:
@@ -57,7 +58,7 @@ class Reconciler:
         await self._send_waiting()
         await self._remove_old()
         await self._refresh_statistics()
-        await ensure_vector_index(self.database, self.exact_below_chunks)
+        await ensure_vector_index(self.database, self.exact_below_chunks, self.dimension)
         await self._remove_orphans()
         await purge_due(self.database, self.blobs)
 

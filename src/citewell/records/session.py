@@ -169,7 +169,8 @@ class Database:
                 connection = await attempt.enter_async_context(self._check_out(tested=tested))
                 raw: Any = (await connection.get_raw_connection()).driver_connection
                 try:
-                    await Reading(raw).execute(ENTER, entry)
+                    async with self._in_time(ENTER_SECONDS, connection):
+                        await Reading(raw).execute(ENTER, entry)
                 except psycopg.OperationalError:
                     await connection.invalidate()
                     if tested or self._link.is_silent:

@@ -25,6 +25,7 @@ from citewell.records.publish import (
 from citewell.records.quotas import refuse_chunks, take_turn
 from citewell.records.statements import columns, text
 from citewell.records.usage import book_published
+from citewell.records.vector_tables import vector_table
 from citewell.records.version_rows import (
     chunk_values,
     save_sections,
@@ -124,7 +125,12 @@ async def end_staging(connection: AsyncConnection, claim: Claim, head: DocumentH
 
 
 async def fan_out(
-    connection: AsyncConnection, claim: Claim, model: str, progress: Json | None = None
+    connection: AsyncConnection,
+    claim: Claim,
+    model: str,
+    progress: Json | None = None,
+    *,
+    dimension: int,
 ) -> list[JobId]:
     """Queue a job for each part that lacks vectors, and let the parent wait for them.
 
@@ -145,7 +151,7 @@ async def fan_out(
         "request_id": claim.request_id,
     }
     await connection.execute(text(FORGET_OTHER_MODELS), values)
-    reused = await connection.execute(text(TAKE_OVER), values)
+    reused = await connection.execute(text(TAKE_OVER.format(table=vector_table(dimension))), values)
     await connection.execute(text(FORGET_PARTS), values)
     values["progress"] = json.dumps({**(progress or {}), "reused": reused.rowcount})
     rows = await connection.scalars(text(ADD_PARTS), values)
@@ -165,7 +171,7 @@ SELECT DISTINCT ON (s.ordinal) :workspace, :version, s.ordinal, v.model, v.embed
 FROM staged_chunks s
 JOIN chunks c ON c.workspace_id = s.workspace_id AND c.document_id = :document
     AND c.text = s.text AND c.context = s.context
-JOIN vectors_384 v ON v.workspace_id = c.workspace_id AND v.chunk_id = c.id AND v.model = :model
+JOIN {table} v ON v.workspace_id = c.workspace_id AND v.chunk_id = c.id AND v.model = :model
 JOIN chunk_terms t ON t.workspace_id = c.workspace_id AND t.chunk_id = c.id
 JOIN versions o ON o.workspace_id = c.workspace_id AND o.id = c.version_id
 JOIN versions n ON n.workspace_id = s.workspace_id AND n.id = s.version_id
@@ -257,7 +263,7 @@ async def finish_part(
 
 INSERT_EMBEDDINGS = """
 INSERT INTO staged_embeddings (workspace_id, version_id, ordinal, model, embedding, keys, bm25)
-SELECT :workspace, :version, n.ordinal, :model, CAST(n.vector AS halfvec(384)),
+SELECT :workspace, :version, n.ordinal, :model, CAST(n.vector AS halfvec),
     citewell_term_keys(n.collection_id, n.words), citewell_bm25(n.words)
 FROM (SELECT d.collection_id, t.ordinal, t.vector,
           citewell_terms(coalesce(v.language, 'english'), t.words, t.identifiers) AS words
@@ -302,9 +308,11 @@ async def publish_staged(
     outcome = Outcome()
     if not place.overtaken:
         await remove_chunks(connection, claim.workspace_id, [place])
-        for statement in (MOVE_CHUNKS, MOVE_TERMS, MOVE_VECTORS):
-            moved = await connection.execute(text(statement), values)
-            values["count"] = moved.rowcount
+        await connection.execute(text(MOVE_CHUNKS), values)
+        moved = await connection.execute(text(MOVE_TERMS), values)
+        for dimension in await connection.scalars(text(DIMENSIONS), values):
+            statement = MOVE_VECTORS.format(table=vector_table(dimension), dimension=dimension)
+            await connection.execute(text(statement), values)
         counts: dict[VersionId, int] = {claim.version_id: moved.rowcount}
         outcome.stale, outcome.unused = await activate(
             connection, claim.workspace_id, [place], counts, keep_versions
@@ -352,9 +360,16 @@ FROM staged_chunks s JOIN staged_embeddings e USING (workspace_id, version_id, o
 WHERE s.workspace_id = :workspace AND s.version_id = :version
 """
 
+DIMENSIONS = """
+SELECT DISTINCT vector_dims(embedding) FROM staged_embeddings
+WHERE workspace_id = :workspace AND version_id = :version
+"""
+"""More than one when the settings were changed while the parts were embedded."""
+
 MOVE_VECTORS = """
-INSERT INTO vectors_384 (workspace_id, chunk_id, collection_id, document_id, model, embedding)
+INSERT INTO {table} (workspace_id, chunk_id, collection_id, document_id, model, embedding)
 SELECT s.workspace_id, s.chunk_id, :collection, :document, e.model, e.embedding
 FROM staged_chunks s JOIN staged_embeddings e USING (workspace_id, version_id, ordinal)
 WHERE s.workspace_id = :workspace AND s.version_id = :version
+AND vector_dims(e.embedding) = {dimension}
 """

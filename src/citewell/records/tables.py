@@ -251,6 +251,7 @@ vectors_384 = Table(
     _belongs_to("chunks", "chunk_id"),
     Index("ix_vectors_384_document", "workspace_id", "document_id"),
     Index("ix_vectors_384_collection", "workspace_id", "collection_id"),
+    Index("ix_vectors_384_model", "model"),
 )
 
 jobs = Table(
@@ -422,7 +423,7 @@ staged_embeddings = Table(
     Column("version_id", Uuid, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("model", Text, nullable=False),
-    Column("embedding", HALFVEC(384), nullable=False),
+    Column("embedding", HALFVEC(), nullable=False),
     Column("keys", ARRAY(BigInteger), nullable=False),
     Column("bm25", SPARSEVEC(LEXICAL_DIMENSION), nullable=False),
     PrimaryKeyConstraint("workspace_id", "version_id", "ordinal"),

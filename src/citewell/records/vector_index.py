@@ -6,15 +6,22 @@ takes a second.
 
 from citewell.records.session import Database
 from citewell.records.statements import text
+from citewell.records.vector_tables import FIRST_DIMENSION, vector_table
 
-NAME = "ix_vectors_384_hnsw"
 BUILD_LOCK = 4_129_889_003
 """Advisory lock of the process that builds."""
 BUSY_FACTOR = 5
 """While documents come in, exact search may reach this much further: some 20 ms on one core."""
 
 
-async def ensure_vector_index(database: Database, exact_below_chunks: int) -> bool:
+def index_name(dimension: int) -> str:
+    """Return the name of the HNSW index over vectors of so many numbers."""
+    return f"ix_{vector_table(dimension)}_hnsw"
+
+
+async def ensure_vector_index(
+    database: Database, exact_below_chunks: int, dimension: int = FIRST_DIMENSION
+) -> bool:
     """Build the index once a workspace holds more chunks than are searched exactly.
 
     While documents come in it waits, since each of their chunks would have to be put into it;
@@ -35,23 +42,24 @@ async def ensure_vector_index(database: Database, exact_below_chunks: int) -> bo
         ).one()
     if largest <= exact_below_chunks * (BUSY_FACTOR if busy else 1):
         return False
+    name, table = index_name(dimension), vector_table(dimension)
     async with database.owner_connection() as connection:
         ready = await connection.scalar(
             text(
                 "SELECT EXISTS (SELECT FROM pg_index WHERE indisvalid "
                 "AND indexrelid = to_regclass(:name))"
             ),
-            {"name": NAME},
+            {"name": name},
         )
         if ready or not await connection.scalar(
             text("SELECT pg_try_advisory_lock(:key)"), {"key": BUILD_LOCK}
         ):
             return False
         try:
-            await connection.execute(text(f"DROP INDEX IF EXISTS {NAME}"))
+            await connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
             await connection.execute(
                 text(
-                    f"CREATE INDEX CONCURRENTLY {NAME} ON vectors_384 "
+                    f"CREATE INDEX CONCURRENTLY {name} ON {table} "
                     "USING hnsw (embedding halfvec_cosine_ops)"
                 )
             )

@@ -15,6 +15,7 @@ from citewell.records.blobs import ORPHAN_SECONDS
 from citewell.records.invariants import INVARIANTS, LEASED, STILL_DEAD, Cure
 from citewell.records.session import Database
 from citewell.records.statements import text
+from citewell.records.vector_tables import every_vector, list_vector_tables
 from citewell.records.version_rows import chunk_id
 
 QUOTED = "every chunk is exactly its span of the canonical text, with its own id"
@@ -49,8 +50,10 @@ async def verify(database: Database, blobs: BlobStore) -> list[Check]:
         # A whole installation is looked through: no statement is too long here.
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
         checks.append(Check(QUOTED, await _find_misquoted(connection), "reindex"))
+        vectors = every_vector(await list_vector_tables(connection))
         for name, invariant in INVARIANTS.items():
-            rows = await connection.execute(text(invariant.query))
+            query = invariant.query.replace("{every_vector}", vectors)
+            rows = await connection.execute(text(query))
             checks.append(Check(name, [tuple(row) for row in rows], invariant.cure))
         hashes = set(await connection.scalars(text(NAMED)))
     checks = [await _look_again(database, check) for check in checks]

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import Chunk, ChunkId, DocumentHead, Section, VersionId, WorkspaceId
 from citewell.ports import Vectors
 from citewell.records.statements import columns, text
+from citewell.records.vector_tables import vector_table
 from citewell.records.words import identifier_terms, searchable
 
 CHUNKER_VERSION = 1
@@ -131,8 +132,8 @@ WITH new AS (
               CAST(:language AS text[]), CAST(:words AS text[]), CAST(:identifiers AS text[]))
               AS t (id, collection, document, language, words, identifiers) OFFSET 0) w
 )
-INSERT INTO vectors_384 (workspace_id, chunk_id, collection_id, document_id, model, embedding)
-SELECT :workspace, id, collection, document, model, CAST(vector AS halfvec(384))
+INSERT INTO {table} (workspace_id, chunk_id, collection_id, document_id, model, embedding)
+SELECT :workspace, id, collection, document, model, CAST(vector AS halfvec)
 FROM unnest(CAST(:id AS uuid[]), CAST(:collection AS uuid[]), CAST(:document AS uuid[]),
     CAST(:model AS text[]), CAST(:vector AS text[])) AS t (id, collection, document, model, vector)
 """
@@ -144,9 +145,13 @@ INSERT_AT_ONCE = 500
 async def insert_chunks(
     connection: AsyncConnection, workspace_id: WorkspaceId, rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Write chunks: ``chunk_values``, ``terms_of``, their language and where they belong."""
+    """Write chunks: ``chunk_values``, ``terms_of``, their language and where they belong.
+
+    Holds:   all vectors have the first one's dimension, which names their table.
+    """
     for first in range(0, len(rows), INSERT_AT_ONCE):
+        dimension = str(rows[first]["vector"]).count(",") + 1
         await connection.execute(
-            text(INSERT_CHUNKS),
+            text(INSERT_CHUNKS.format(table=vector_table(dimension))),
             {"workspace": workspace_id, **columns(rows[first : first + INSERT_AT_ONCE])},
         )

@@ -2,16 +2,11 @@
 
 import hashlib
 import json
-import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
-from citewell.adapters.batching import BatchingEmbedder
 from citewell.adapters.extractive import ExtractiveChatModel
 from citewell.adapters.http_reranker import HttpReranker
-from citewell.adapters.minilm import MiniLMEmbedder
 from citewell.adapters.model_reranker import ModelReranker
 from citewell.adapters.onnx_reranker import OnnxReranker
 from citewell.adapters.postgres import PostgresChunkIndex
@@ -28,20 +23,7 @@ from citewell.ports import ChatModel, Embedder, LanguageModel, Reranker
 from citewell.records.dense import DenseSearch
 from citewell.records.session import Database
 from citewell.settings import Settings
-
-
-def open_embedder(settings: Settings, *, worker: bool) -> Embedder:
-    """Make the embedder; a worker's takes the texts of several documents together."""
-    if not worker:
-        return _open_minilm(settings.cache, settings.embedder.threads, 1)
-    parallel = max(1, (os.cpu_count() or 1) // settings.jobs.processes)
-    return BatchingEmbedder(_open_minilm(settings.cache, 1, parallel), parallel)
-
-
-@cache
-def _open_minilm(folder: Path, threads: int, parallel: int) -> MiniLMEmbedder:
-    """Load the model once in a process, however often its services are opened."""
-    return MiniLMEmbedder(folder, threads, parallel)
+from citewell.wiring.embedders import check_embedder
 
 
 def open_language_model(settings: Settings) -> GuardedLanguageModel | None:
@@ -112,12 +94,14 @@ def open_reranker(
 async def check_models(settings: Settings) -> None:
     """Open and close what the settings name, so that a wrong one is told before servers start.
 
-    Raises:  InputError – a mode, model or reranker is not right; the message names its variable.
+    Raises:  InputError – a mode, model, embedder or reranker is not right; the message names its
+             variable.
     """
     try:
         read_mode(settings.answer.mode)
     except Unprocessable as error:
         raise InputError(f"CITEWELL_ANSWER__MODE: {error.message}") from error
+    check_embedder(settings)
     async with AsyncExitStack() as stack:
         language_model = open_language_model(settings)
         if language_model is not None:
@@ -176,7 +160,12 @@ def _make_pipeline(
         embedder=embedder,
         index=PostgresChunkIndex(
             database,
-            DenseSearch(embedder.name, retrieval.exact_below_chunks, retrieval.hnsw_ef_search),
+            DenseSearch(
+                embedder.name,
+                retrieval.exact_below_chunks,
+                retrieval.hnsw_ef_search,
+                embedder.dimension,
+            ),
         ),
         chat_model=chat_model,
         candidates=retrieval.candidates,
@@ -200,6 +189,10 @@ def hash_settings(settings: Settings) -> str:
     chosen = settings.model_dump(
         mode="json",
         include={"answer", "retrieval", "chunk", "embedder", "model", "rerank"},
-        exclude={"model": {"api_key", "base_url"}, "rerank": {"api_key", "url", "folder"}},
+        exclude={
+            "model": {"api_key", "base_url"},
+            "rerank": {"api_key", "url", "folder"},
+            "embedder": {"api_key", "base_url"},
+        },
     )
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()

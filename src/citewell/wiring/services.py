@@ -37,14 +37,19 @@ from citewell.records.questions import Asked
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
+from citewell.records.vector_tables import (
+    FIRST_DIMENSION,
+    ensure_vector_table,
+    list_stored_models,
+)
 from citewell.records.verify import Check, verify
 from citewell.records.versions import read_server_versions
 from citewell.records.webhook_sender import WebhookSender
 from citewell.settings import Settings
+from citewell.wiring.embedders import open_embedder
 from citewell.wiring.identity import open_identity
 from citewell.wiring.models import (
     make_answer_pipeline,
-    open_embedder,
     open_language_model,
     open_reranker,
 )
@@ -107,6 +112,19 @@ class Services:
         async with self.database.system_transaction() as connection:
             return await read_server_versions(connection)
 
+    async def check_vectors(self) -> str | None:
+        """Return a sentence when stored vectors are of another model than the settings name."""
+        async with self.database.system_transaction() as connection:
+            stored = await list_stored_models(connection)
+        others = [model for model in stored if model != self.embedder.name]
+        if not others:
+            return None
+        return (
+            f"Documents are embedded with {', '.join(others)}, and the settings name "
+            f"{self.embedder.name}: these documents are found by their words only. Run `citewell "
+            "reindex` for each collection, or set CITEWELL_EMBEDDER__MODEL back."
+        )
+
     async def _check_database(self) -> str:
         try:
             await self.database.check()
@@ -164,7 +182,9 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
         stack.push_async_callback(database.close)
         queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
         stack.push_async_callback(queue.close)
-        embedder = open_embedder(settings, worker=worker)
+        embedder = open_embedder(settings, stack, worker=worker)
+        if embedder.dimension != FIRST_DIMENSION:
+            await ensure_vector_table(database, embedder.dimension)
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
         redis_url = _url(settings.redis_url, "REDIS")
@@ -191,6 +211,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
                 settings.jobs.unsent_after_seconds,
                 settings.answer.keep_days,
                 settings.retrieval.exact_below_chunks,
+                embedder.dimension,
             ),
             egress=egress,
             webhooks=WebhookSender(database, egress),

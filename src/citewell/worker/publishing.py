@@ -148,6 +148,7 @@ class JobPublisher:
                 claim.document_id,
                 self._services.embedder.name,
                 chunks,
+                self._services.embedder.dimension,
             )
 
     async def publish(self, part: ParsedPart, vectors: Vectors) -> None:
@@ -178,7 +179,13 @@ class JobPublisher:
         """Queue the jobs that embed what is staged, and send them."""
         claim, services = self._claim, self._services
         async with services.database.transaction(claim.workspace_id) as connection:
-            parts = await fan_out(connection, claim, services.embedder.name, self._last_word()())
+            parts = await fan_out(
+                connection,
+                claim,
+                services.embedder.name,
+                self._last_word()(),
+                dimension=services.embedder.dimension,
+            )
         if parts:
             await send(services, claim.workspace_id, parts, "embed")
         else:

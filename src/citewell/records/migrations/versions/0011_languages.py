@@ -7,7 +7,7 @@ from citewell.records.migrations.reanalysis import reanalyse
 from citewell.records.migrations.terms import HOLDERS, TERMS
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

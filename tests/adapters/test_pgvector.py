@@ -5,31 +5,17 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text
 
-from citewell.adapters.postgres import PostgresChunkIndex
-from citewell.domain import Json, LegResult, Scope, WorkspaceId
+from citewell.domain import Json, Scope, WorkspaceId
 from citewell.errors import Conflict
 from citewell.ports import Vectors
 from citewell.records.collections import add_collection
-from citewell.records.dense import DenseSearch
 from citewell.records.session import Database
 from citewell.records.vector_index import ensure_vector_index, index_name
 from contracts.vector_store import A, Stored, VectorStoreContract, World
+from records.dense_leg import DenseLeg
 from records.rows import add_document, add_workspace, random_vectors
 
 MODEL = "all-MiniLM-L6-v2"
-
-
-class DenseLeg:
-    """The dense leg alone, each search in a transaction of its own."""
-
-    def __init__(self, database: Database, model: str, exact_below_chunks: int) -> None:
-        self._index = PostgresChunkIndex(database, DenseSearch(model, exact_below_chunks, 400))
-
-    async def search(
-        self, workspace_id: WorkspaceId, vector: Vectors, scope: Scope, limit: int
-    ) -> LegResult:
-        async with self._index.read(workspace_id) as reading:
-            return await reading.search_dense(vector, scope, limit)
 
 
 class PgWorld(World):
@@ -38,7 +24,7 @@ class PgWorld(World):
         self.other = other
 
     def store(self, exact_below_chunks: int = 20_000) -> DenseLeg:
-        return DenseLeg(self.database, MODEL, exact_below_chunks)
+        return DenseLeg(self.database, MODEL, exact_below_chunks, 400)
 
     async def add(
         self,
@@ -74,7 +60,7 @@ async def world(database: Database) -> PgWorld:
 class TestDenseLeg(VectorStoreContract):
     async def test_vectors_of_another_model_are_not_compared(self, world: PgWorld) -> None:
         await world.add("a", random_vectors(3))
-        store = DenseLeg(world.database, "another-model", 20_000)
+        store = DenseLeg(world.database, "another-model", 20_000, 400)
         assert dict((await store.search(A, random_vectors(1)[0], Scope(), 5)).scores) == {}
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from citewell.adapters.pgvector import PgVectorStore
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -25,6 +24,7 @@ from citewell.records.vector_tables import (
     vector_table,
 )
 from citewell.records.verify import verify
+from records.dense_leg import DenseLeg
 from records.rows import (
     A,
     add_document,
@@ -121,7 +121,7 @@ async def test_the_widest_vectors_are_kept_and_indexed(database: Database) -> No
         database, f"SELECT indexdef FROM pg_indexes WHERE indexname = '{index_name(4000)}'"
     )
     assert "hnsw" in str(definition)
-    store = PgVectorStore(database, OTHER, 0, 100, 4000)
+    store = DenseLeg(database, OTHER, 0, 100, 4000)
     assert len((await store.search(A, row[0], Scope(), 5)).scores) == 2
 
 
@@ -129,7 +129,7 @@ async def test_search_reuse_and_removal_in_the_models_own_table(wide: Database) 
     texts, vectors = ["one", "two", "three"], drawn(3)
     await add(wide, A, "own", texts, vectors)
     await add_document(wide, A, "of minilm", ["four"])
-    store = PgVectorStore(wide, OTHER, 20_000, 100, N)
+    store = DenseLeg(wide, OTHER, 20_000, 100, N)
     found = await store.search(A, vectors[1], Scope(), 2)
     assert next(iter(found.scores.values())) == pytest.approx(1, abs=1e-3)
     assert found.skipped is None
@@ -159,19 +159,19 @@ async def test_each_workspace_sees_its_own_rows_only(wide: Database) -> None:
                 ),
                 {"row": row},
             )
-    found = await PgVectorStore(wide, OTHER, 20_000, 100, N).search(A, drawn(1)[0], Scope(), 5)
+    found = await DenseLeg(wide, OTHER, 20_000, 100, N).search(A, drawn(1)[0], Scope(), 5)
     assert dict(found.scores) == {}
     assert found.skipped is None, "an empty workspace misses nothing"
 
 
 async def test_another_models_vectors_are_skipped_and_named(wide: Database) -> None:
     await add_document(wide, A, "of minilm", ["one", "two"])
-    store = PgVectorStore(wide, OTHER, 20_000, 100, N)
+    store = DenseLeg(wide, OTHER, 20_000, 100, N)
     found = await store.search(A, drawn(1)[0], Scope(), 5)
     assert (dict(found.scores), found.skipped) == ({}, "other_model")
     nowhere = await store.search(A, drawn(1)[0], Scope(document_names=("no such",)), 5)
     assert nowhere.skipped is None
-    same_size = PgVectorStore(wide, "third-model", 20_000, 100)
+    same_size = DenseLeg(wide, "third-model", 20_000, 100)
     assert (await same_size.search(A, random_vectors(1)[0], Scope(), 5)).skipped == "other_model"
     await add(wide, A, "own", ["one"], drawn(1))
     async with wide.system_transaction() as connection:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from time import perf_counter
 
 from citewell.domain import Answer, Candidate, Citation, Json, VersionId
-from citewell.errors import CitewellError, Unavailable
+from citewell.errors import CitewellError, LimitExceeded, Unavailable
 from citewell.evals.compare import ROUNDED, Rows, percentiles, summarise
 from citewell.evals.datasets import EvalQuestion
 from citewell.evals.metrics import (
@@ -28,9 +28,14 @@ ReadText = Callable[[VersionId], Awaitable[str | None]]
 
 
 class Examiner:
-    """Measures questions one after the other; texts that it read are kept for the next ones."""
+    """Measures questions one after the other; texts that it read are kept for the next ones.
 
-    def __init__(self, search: SearchStep, answer: AnswerStep | None, read_text: ReadText) -> None:
+    Without a search of its own it measures the evidence that the answers rest on.
+    """
+
+    def __init__(
+        self, search: SearchStep | None, answer: AnswerStep | None, read_text: ReadText
+    ) -> None:
         self._search = search
         self._answer = answer
         self._read_text = read_text
@@ -50,22 +55,29 @@ class Examiner:
         """Search and answer one question; return its metrics, its times and what became of it.
 
         Holds:   the row has no word of a document.
-        Raises:  Unavailable – a server does not answer; other failures of an answer are a result.
+        Raises:  Unavailable, LimitExceeded – questions cannot be answered now; another
+                 failure of an answer is a result.
         """
         row: Json = {"id": question.id, "question": question.text,
                      "answerable": question.answerable}  # fmt: skip
-        started = perf_counter()
-        chunks = await self._search(question.text)
-        row["search_ms"] = round((perf_counter() - started) * 1000, 3)
-        found = [of_candidate(each) for each in chunks]
-        measured = measure_search(question, found)
-        exact = await self._exactness(chunks[:SHOWN], found[:SHOWN])
-        if exact is not None:
-            measured["exactness"] = exact
+        measured: dict[str, float] = {}
+        if self._search is not None:
+            started = perf_counter()
+            chunks = await self._search(question.text)
+            row["search_ms"] = round((perf_counter() - started) * 1000, 3)
+            measured |= await self._measure_search(question, chunks)
         if self._answer is not None:
             measured |= await self._examine_answer(question, self._answer, row)
         row["metrics"] = {name: round(value, ROUNDED) for name, value in measured.items()}
         return row
+
+    async def _measure_search(
+        self, question: EvalQuestion, chunks: Sequence[Candidate]
+    ) -> dict[str, float]:
+        found = [of_candidate(each) for each in chunks]
+        measured = measure_search(question, found)
+        exact = await self._exactness(chunks[:SHOWN], found[:SHOWN])
+        return measured if exact is None else {**measured, "exactness": exact}
 
     async def _examine_answer(
         self, question: EvalQuestion, ask: AnswerStep, row: Json
@@ -73,7 +85,7 @@ class Examiner:
         started = perf_counter()
         try:
             answer = await ask(question.text)
-        except Unavailable:
+        except (Unavailable, LimitExceeded):
             raise
         except CitewellError as error:
             row |= {"refused": None, "reason": error.reason}
@@ -86,11 +98,14 @@ class Examiner:
             "reason": answer.reason,
             "citations": len(answer.citations),
         }
+        measured: dict[str, float] = {}
+        if self._search is None:
+            measured |= await self._measure_search(question, answer.sources)
         around = {each.chunk_id: of_candidate(each).sections for each in answer.sources}
         cited = [
             of_citation(each, around.get(each.chunk_id, frozenset())) for each in answer.citations
         ]
-        measured = measure_answer(question, answer.answer, cited, refused=answer.refused)
+        measured |= measure_answer(question, answer.answer, cited, refused=answer.refused)
         exact = await self._exactness(answer.citations, cited)
         return measured if exact is None else {**measured, "citation_exactness": exact}
 
@@ -122,7 +137,7 @@ def total(rows: Sequence[Json]) -> Json:
         "metrics": {
             name: asdict(mean) for name, mean in summarise([r["metrics"] for r in rows]).items()
         },
-        "search_ms": percentiles([row["search_ms"] for row in rows]),
+        "search_ms": percentiles([row["search_ms"] for row in rows if "search_ms" in row]),
         "answer_ms": percentiles([row["answer_ms"] for row in rows if "answer_ms" in row]),
         "cost_usd": round(sum(spent), 6) if spent else None,
         "tokens": sum(row.get("tokens", 0) for row in rows),

@@ -21,6 +21,7 @@ from citewell.domain import EvalId, JobId, Json, WorkspaceId
 from citewell.errors import Conflict, InputError, Unprocessable
 from citewell.evals.compare import compare
 from citewell.evals.datasets import EvalQuestion, hash_questions, parse_questions
+from citewell.evals.metrics import in_order
 from citewell.evals.run import rows_by_key
 from citewell.records import eval_guards
 from citewell.records.audit import add_audit
@@ -226,7 +227,8 @@ async def _audit_guard(connection: Connection, workspace_id: WorkspaceId, action
 
 def _wire(row: EvalRow) -> wire.Eval:
     fields = {name: getattr(row, name) for name in wire.Eval.model_fields if name != "share"}
-    return wire.Eval.model_validate({**fields, "share": _share(row)})
+    figures = {**row.figures, "metrics": in_order(row.figures.get("metrics", {}))}
+    return wire.Eval.model_validate({**fields, "figures": figures, "share": _share(row)})
 
 
 def _share(row: EvalRow) -> float:

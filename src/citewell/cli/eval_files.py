@@ -16,8 +16,11 @@ LONGEST_QUOTE = 2_000
 
 def read_rows(client: Client, run_id: str) -> list[Json]:
     """Return what was measured of each question of a run."""
+    from citewell.evals.metrics import in_order  # noqa: PLC0415 - few commands need it
+
     questions = list_all(client, f"/evals/{run_id}/questions", "questions", {})
-    return [each["result"] for each in questions if each["result"] is not None]
+    rows = [each["result"] for each in questions if each["result"] is not None]
+    return [{**row, "metrics": in_order(row["metrics"])} for row in rows]
 
 
 def baseline_of(run: Json, rows: Sequence[Json]) -> str:

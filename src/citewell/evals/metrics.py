@@ -1,12 +1,14 @@
 """What is measured of one question: how well it was searched, and how well it was answered."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from citewell.domain import Candidate, Citation
 from citewell.evals.datasets import EvalQuestion, Place
 
+Value = TypeVar("Value")
 RECALL_DEPTHS = (5, 10, 20, 100)
 SHOWN = 10
 """Chunks that a reader would look through: nDCG, span recall and exactness count these."""
@@ -195,6 +197,11 @@ def share_exact(found: Sequence[Found], texts: Sequence[str | None]) -> float | 
     if not known:
         return None
     return sum(text[each.start : each.end] == each.text for each, text in known) / len(known)
+
+
+def in_order(measured: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what is told of metrics in the order in which they are told; jsonb has its own."""
+    return {name: measured[name] for name in METRICS if name in measured}
 
 
 def _named(names: set[str | None]) -> frozenset[str]:

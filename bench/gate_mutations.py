@@ -221,6 +221,23 @@ def slower(pipeline: AnswerPipeline, random: Random) -> AnswerPipeline:
     )
 
 
+def in_other_batches(ingest: Any, random: Random) -> Any:
+    """Embed the same texts in another order, and in batches of other sizes."""
+    embedder = ingest.embedder
+
+    async def embed(texts: Sequence[str], kind: Any) -> Any:
+        order = random.sample(range(len(texts)), len(texts))
+        found: dict[int, Any] = {}
+        while order:
+            size = random.randint(1, 16)
+            batch, order = order[:size], order[size:]
+            vectors = await embedder.embed([texts[at] for at in batch], kind)
+            found |= dict(zip(batch, vectors, strict=True))
+        return np.asarray([found[at] for at in range(len(texts))])
+
+    return replace(ingest, embedder=Altered(embedder, embed=embed))
+
+
 async def measure(
     services: Services,
     workspace_id: WorkspaceId,
@@ -250,9 +267,13 @@ class Bench:
         self._ingest = ingest
 
     async def add_examples(
-        self, workspace: UUID, files: Sequence[Path], collection: str = "default"
+        self,
+        workspace: UUID,
+        files: Sequence[Path],
+        collection: str = "default",
+        random: Random | None = None,
     ) -> None:
-        """Upload files one by one and index them in their order."""
+        """Upload files and index them, in their order; with ``random`` in other batches."""
         headers = {"X-Workspace-ID": str(workspace)}
         if collection != "default":
             reply = await self.client.post("/collections", json={"name": collection},
@@ -260,7 +281,8 @@ class Bench:
             reply.raise_for_status()
         holder = JobHolder(self.services.database, self.services.settings.jobs)
         group = PublicationGroup(self.services)
-        workshop = Workshop(self.services, self._ingest, holder, group)
+        ingest = self._ingest if random is None else in_other_batches(self._ingest, random)
+        workshop = Workshop(self.services, ingest, holder, group)
         for file in files:
             upload = await self.client.post(
                 "/documents/upload",
@@ -320,7 +342,7 @@ async def try_harmless(bench: Bench, baseline: list[Json], seeds: int) -> tuple[
         random = Random(seed)
         workspace = await bench.new_workspace(f"again-{seed}")
         collection = random.choice(["default", f"renamed-{seed}"])
-        await bench.add_examples(workspace, random.sample(FILES, len(FILES)), collection)
+        await bench.add_examples(workspace, random.sample(FILES, len(FILES)), collection, random)
         kept["indexed anew"].append(
             closes(baseline, await measure(bench.services, workspace, questions))
         )

@@ -79,6 +79,14 @@ def test_a_place_is_met_by_what_it_names(place: Place, hit: bool) -> None:
     assert is_at(place, found) is hit
 
 
+def test_a_chunk_that_shows_several_places_takes_as_many_ranks() -> None:
+    places = (Place("a", quote="one"), Place("a", quote="two"), Place("a", quote="three"))
+    question = EvalQuestion("q", "?", places=places)
+    found = [piece("a", text="one and two"), piece("a", text="other"), piece("a", text="three")]
+    assert measure_search(question, found[::2])["ndcg_at_10"] == 1.0
+    assert 0.9 < measure_search(question, found)["ndcg_at_10"] < 1.0
+
+
 def test_span_recall_counts_characters_once() -> None:
     question = EvalQuestion("q", "?", places=(Place("a", span=(10, 30)),))
     found = [piece("a", 5, 15), piece("a", 12, 20), piece("b", 20, 30), piece("a", 29, 40)]

@@ -9,7 +9,7 @@ from citewell.cli.client import Client, list_all
 from citewell.domain import Json
 from citewell.errors import InputError
 
-TOLERANCE = 0.01
+TOLERANCE = 0.02
 """As the API's; told here so that the command line's help needs no numpy."""
 LONGEST_QUOTE = 2_000
 

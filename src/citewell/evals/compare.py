@@ -14,8 +14,12 @@ RESAMPLES = 2_000
 Z = 1.959964
 """Of a normal distribution 95 % lie within so many deviations."""
 ROUNDED = 6
-TOLERANCE = 0.01
-"""How much worse a mean may become before the gate closes, if nothing else is said."""
+TOLERANCE = 0.02
+"""How much worse a mean may become before the gate closes, if nothing else is said.
+
+Of 35 questions, the answer of one may change places with its neighbour: a chunk's BM25 weights rest
+on the mean length of those that were there when it was indexed, so on the order of uploads.
+"""
 
 Verdict = Literal["better", "worse", "no difference"]
 Rows = Mapping[tuple[str, str], Mapping[str, float]]

@@ -104,7 +104,7 @@ def rank_places(places: Sequence[Place], found: Sequence[Found]) -> list[int | N
     """Return the rank, from 1, at which each place was found; None where it was not.
 
     Chunks are counted, or documents where whole documents are expected; a chunk that shows only
-    what a better one has shown takes no rank.
+    what a better one has shown takes no rank, one that shows several places takes as many.
     """
     by_document = all(place.is_document for place in places)
     ranks: list[int | None] = [None] * len(places)
@@ -119,9 +119,10 @@ def rank_places(places: Sequence[Place], found: Sequence[Found]) -> list[int | N
         new = [at for at in met if ranks[at] is None]
         if met and not new:
             continue
-        rank += 1
         for at in new:
+            rank += 1
             ranks[at] = rank
+        rank += not new
     return ranks
 
 

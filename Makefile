@@ -48,6 +48,11 @@ format: $(VENV)/.developing ## Format the code
 bench: $(VENV)/.developing ## Measure ingestion, search and quality on public data (ARGS="--beir DIR")
 	@$(BIN)/python -m bench.scifact $(ARGS)
 
+.PHONY: quality
+quality: $(VENV)/.developing ## Measure search and answers on public data or the examples; try the gate
+	@$(BIN)/python -m bench.quality $(ARGS)
+	@$(BIN)/python -m bench.gate_mutations
+
 .PHONY: build
 build: $(VENV)/.developing ## Build the wheel into dist/
 	@$(UV) build --wheel --out-dir dist

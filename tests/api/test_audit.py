@@ -185,9 +185,9 @@ NO_CHANGE = {
 """Not every POST changes something: these look, try the queue, or are another spelling."""
 
 
-APART = ("/workspaces", "/exports", "/auth/", "/quotas", "/collections/{name}/quota")
-"""Their rows are looked at where they are tested: test_workspaces, test_exports, test_signin,
-test_quotas."""
+APART = ("/workspaces", "/exports", "/evals", "/auth/", "/quotas", "/collections/{name}/quota")
+"""Their rows are looked at where they are tested: test_workspaces, test_exports, test_evals,
+test_signin, test_quotas."""
 
 
 def test_every_address_that_may_change_something_is_in_the_table() -> None:

@@ -49,6 +49,7 @@ async def theirs(guarded: Api) -> dict[str, str]:
         "model_id": "vault",
         "webhook_id": session,
         "export_id": document["job_id"],
+        "eval_id": document["job_id"],
     }
 
 

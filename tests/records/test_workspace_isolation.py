@@ -37,6 +37,10 @@ INSERT INTO chat_logs (workspace_id, answer_id, channel, mode, model, status, re
     VALUES (:w, :w, 'api', 'standard', 'extractive', 'complete', false, 1, 0, 0, 'off');
 INSERT INTO exports (workspace_id, id, kind, format, expires_at)
     SELECT workspace_id, id, 'audit', 'csv', now() FROM jobs WHERE workspace_id = :w;
+INSERT INTO eval_runs (workspace_id, id, dataset_sha256, retrieval_only, question_count)
+    VALUES (:w, :w, 'sha256', true, 1);
+INSERT INTO eval_questions VALUES (:w, :w, 0, '{"question": "secret"}');
+INSERT INTO eval_guards (workspace_id, dataset_sha256, tolerance) VALUES (:w, 'sha256', 0.1);
 INSERT INTO quotas (workspace_id, documents) VALUES (:w, 1000)
 """
 

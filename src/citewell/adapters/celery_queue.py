@@ -24,6 +24,7 @@ ROUTES: dict[Task, str] = {
     "publish": "vectorstore",
     "answer": "rag",
     "export": "default",
+    "evaluate": "default",
 }
 MESSAGE_JOBS = 8
 """Jobs that one message may tell of."""

@@ -14,10 +14,10 @@ PLACES = {"parse": 0, "chunk": 1, "stage": 1, "embed": 2, "publish": 3}
 """The step that each stage of a worker's progress belongs to."""
 MEASURED = ("parse", "embed", "publish")
 """Stages whose seconds tell that they ended; a file is cut while it is read."""
-MOVING = {"embed", "stage", "export"}
+MOVING = {"embed", "stage", "export", "evaluate"}
 """Stages that tell how much of them is done."""
 OPEN = {"queued", "running"}
-STEPLESS = {"wait", "embed", "answer", "export"}
+STEPLESS = {"wait", "embed", "answer", "export", "evaluate"}
 
 
 def step_id(job_id: UUID, name: str) -> UUID:
@@ -36,7 +36,7 @@ def wire_job_detail(row: JobRow) -> job_schemas.JobDetail:
 
 
 def steps_of(row: JobRow) -> list[job_schemas.Step]:
-    """Return a job's steps; a group, a large file's part, a question, an export: none."""
+    """Return a job's steps; what is not about one file, or is a large file's part: none."""
     if row.task in STEPLESS:
         return []
     seconds: dict[str, float] = row.progress.get("seconds") or {}

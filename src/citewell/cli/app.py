@@ -17,6 +17,7 @@ from citewell.cli import (
     collections,
     demo,
     documents,
+    evals,
     exports,
     files,
     jobs,
@@ -85,6 +86,7 @@ app.add_typer(audit.audit, rich_help_panel="Look after")
 app.add_typer(chat_logs.chat_logs, rich_help_panel="Look after")
 app.add_typer(workspaces.workspaces, rich_help_panel="Look after")
 app.command("usage", rich_help_panel="Look after")(usage.usage)
+app.add_typer(evals.evals, rich_help_panel="Look after")
 app.command("settings", rich_help_panel="Look after")(operate.settings)
 app.command("doctor", rich_help_panel="Look after")(operate.doctor)
 app.command("verify", rich_help_panel="Look after")(operate.verify)

@@ -170,6 +170,8 @@ AND CASE j.task WHEN 'wait' THEN open_parts = 0 WHEN 'embed' THEN NOT EXISTS (SE
     WHERE p.workspace_id = j.workspace_id AND p.id = j.parent_id AND p.status = 'running')
 WHEN 'answer' THEN payload = '{}' WHEN 'export' THEN NOT EXISTS (SELECT FROM exports e
     WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
+WHEN 'evaluate' THEN NOT EXISTS (SELECT FROM eval_runs e
+    WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
 ELSE NOT EXISTS (SELECT FROM versions v
     WHERE v.workspace_id = j.workspace_id AND v.id = j.version_id) END
 """,
@@ -181,6 +183,8 @@ WHERE j.status IN ('queued', 'running')
 AND CASE j.task WHEN 'wait' THEN open_parts = 0 WHEN 'embed' THEN NOT EXISTS (SELECT FROM jobs p
     WHERE p.workspace_id = j.workspace_id AND p.id = j.parent_id AND p.status = 'running')
 WHEN 'answer' THEN payload = '{}' WHEN 'export' THEN NOT EXISTS (SELECT FROM exports e
+    WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
+WHEN 'evaluate' THEN NOT EXISTS (SELECT FROM eval_runs e
     WHERE e.workspace_id = j.workspace_id AND e.id = j.id)
 ELSE NOT EXISTS (SELECT FROM versions v
     WHERE v.workspace_id = j.workspace_id AND v.id = j.version_id) END

@@ -296,6 +296,8 @@ async def retry_job(
     row = await get_job(connection, workspace_id, job_id)
     if row.kind == "answer":
         raise Conflict("A question is forgotten when its job ends. Ask it again.")
+    if row.kind == "evaluate":
+        raise Conflict("An evaluation is not tried again. Start a new one with POST /evals.")
     if row.kind == "export":
         raise Conflict("This job makes an export. An admin may POST /exports/{export_id}/retry.")
     is_group = row.task == "wait"

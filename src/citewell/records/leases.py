@@ -77,7 +77,7 @@ UPDATE jobs j SET status = 'running', attempt = j.attempt + 1, lease_token = wan
 FROM wanted LEFT JOIN versions v ON v.workspace_id = :workspace AND v.id = wanted.version_id
 LEFT JOIN documents d ON d.workspace_id = v.workspace_id AND d.id = v.document_id
 WHERE j.workspace_id = :workspace AND j.id = wanted.id
-AND (v.id IS NOT NULL OR j.task IN ('answer', 'export'))
+AND (v.id IS NOT NULL OR j.task IN ('answer', 'export', 'evaluate'))
 RETURNING j.workspace_id, j.id, j.lease_token, j.task, j.attempt, j.request_id, j.payload,
     j.parent_id, j.part, d.id, v.id, d.name, v.sha256, v.media_type, j.password,
     d.active_version_id IS NOT NULL, v.staged_at IS NOT NULL
@@ -92,7 +92,7 @@ AND coalesce(j.run_after, now()) <= now()
 """
 
 LEASE_COLUMNS = len(fields(Lease))
-FILELESS = {"answer", "export"}
+FILELESS = {"answer", "export", "evaluate"}
 """Tasks that are about no file."""
 LOCKED_PAUSES_SECONDS = (0.02, 0.1, 0.4)
 """A job that is locked is tried again after each; then the reconciler sends it again later."""
@@ -129,7 +129,7 @@ async def claim_jobs(
 
 
 def _lease_of(row: Sequence[Any]) -> Lease:
-    """Make a lease of a row of ``CLAIM``; a question or an export has no file."""
+    """Make a lease of a row of ``CLAIM``; a question, an export or an evaluation has no file."""
     lease = Lease(*row[:LEASE_COLUMNS])
     return lease if lease.task in FILELESS else Claim(*row)
 
@@ -365,6 +365,10 @@ async def requeue_expired(connection: AsyncConnection, max_attempts: int) -> int
             "THEN 'The worker stopped while writing this file, each time it was tried. Export "
             "less at once.' "
             "ELSE 'The worker stopped while writing this file; it is tried again.' END "
+            "WHEN task = 'evaluate' THEN CASE WHEN attempt >= :most "
+            "THEN 'The worker stopped while evaluating, each time it was tried. Evaluate fewer "
+            "questions at once.' "
+            "ELSE 'The worker stopped while evaluating; the run begins again.' END "
             "WHEN task = 'answer' THEN CASE WHEN attempt >= :most "
             "THEN 'The worker stopped while answering, each time it was tried. Ask again.' "
             "ELSE 'The worker stopped while answering; the question is tried again.' END "

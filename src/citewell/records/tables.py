@@ -571,6 +571,53 @@ exports = Table(
     Index("ix_exports_sha256", "sha256"),
 )
 
+eval_runs = Table(
+    "eval_runs",
+    metadata,
+    _workspace(),
+    Column("id", Uuid, nullable=False),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("dataset_sha256", Text, nullable=False),
+    Column("collection", Text),
+    Column("retrieval_only", Boolean, nullable=False),
+    Column("settings_sha256", Text),
+    _json("settings"),
+    Column("question_count", Integer, nullable=False),
+    _json("figures"),
+    Column("created_by", Text, nullable=False),
+    _created(),
+    Column("finished_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+    Index("ix_eval_runs_created", "workspace_id", "created_at", "id"),
+)
+
+eval_questions = Table(
+    "eval_questions",
+    metadata,
+    _workspace(),
+    Column("run_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    _json("question"),
+    Column("result", JSONB),
+    PrimaryKeyConstraint("workspace_id", "run_id", "ordinal"),
+    _belongs_to("eval_runs", "run_id"),
+)
+
+eval_guards = Table(
+    "eval_guards",
+    metadata,
+    _workspace(),
+    Column("dataset_sha256", Text, nullable=False),
+    Column("collection", Text),
+    Column("tolerance", Double, nullable=False),
+    _json("questions"),
+    Column("created_by", Text, nullable=False),
+    _created(),
+    PrimaryKeyConstraint("workspace_id"),
+    ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import Answer, CollectionId, VersionId, WorkspaceId
 from citewell.records.statements import columns, text
 
-UsageKind = Literal["question", "failure", "upload", "publish", "embedding"]
-"""failure is a question that was not answered, but had spent tokens."""
+UsageKind = Literal["question", "failure", "upload", "publish", "embedding", "evaluation"]
+"""failure is a question that was not answered, but had spent tokens; evaluation one that
+no reader asked."""
 
 NO_COLLECTION = CollectionId(UUID(int=0))
 """Stands for the workspace as a whole: what was asked of all collections."""
@@ -98,14 +99,18 @@ async def book_answer(
     answer: Answer,
     *,
     failure: UUID | None = None,
+    evaluation: UUID | None = None,
 ) -> None:
-    """Write down what a question used; ``failure`` is the id of a try that brought no answer."""
+    """Write down what a question used; ``failure`` is the id of a try that brought no answer.
+
+    ``evaluation`` is the id of a question that an evaluation put.
+    """
     scope = answer.manifest.get("scope", {})
     named = scope.get("collection_id")
     usage = answer.usage
     entry = Entry(
-        "question" if failure is None else "failure",
-        failure or answer.answer_id,
+        "evaluation" if evaluation else "failure" if failure else "question",
+        evaluation or failure or answer.answer_id,
         NO_COLLECTION if named is None else CollectionId(UUID(named)),
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

@@ -40,7 +40,7 @@ MOST_THREADS = 16
 """Messages at once: each may tell of several jobs, and all jobs run on the event loop."""
 LAST_WORDS_SECONDS = 1.0
 """Time for what runs beside the jobs to write down where it is."""
-TASKS: tuple[Task, ...] = ("ingest", "embed", "publish", "answer", "export")
+TASKS: tuple[Task, ...] = ("ingest", "embed", "publish", "answer", "export", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)

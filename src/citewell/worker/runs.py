@@ -24,6 +24,7 @@ from citewell.records.staging import finish_part, load_part, publish_staged
 from citewell.records.version_rows import vector_literal
 from citewell.wiring import Services
 from citewell.worker.answering import answer_question
+from citewell.worker.evaluating import evaluate
 from citewell.worker.exporting import make_export
 from citewell.worker.holder import JobHolder
 from citewell.worker.publishing import JobPublisher, PublicationGroup, send
@@ -96,6 +97,8 @@ class JobRun:
     def _begin(self, claim: Lease) -> Coroutine[Any, Any, None]:
         if claim.task == "export":
             return make_export(self._workshop.services, claim, self._note, self._last_word)
+        if claim.task == "evaluate":
+            return evaluate(self._workshop.services, claim, self._note, self._last_word)
         if not isinstance(claim, Claim):
             return answer_question(self._workshop.services, claim, self._last_word)
         tasks: dict[Task, Callable[[Claim], Coroutine[Any, Any, None]]] = {
@@ -106,7 +109,7 @@ class JobRun:
         return tasks[claim.task](claim)
 
     async def _give_up(self, error: CitewellError) -> None:
-        """Try again what may pass; a question or an export that cannot be is told why."""
+        """Try again what may pass; what is about no file and cannot be is told why."""
         if isinstance(self._claim, Claim) or error.retryable:
             log.warning("job will be tried again", reason=error.reason, why=error.message)
             await self._end(self._release, error.reason, error.message)

@@ -49,6 +49,14 @@ from citewell.domain.documents import (
     ParseReport,
     Section,
 )
+from citewell.domain.filters import (
+    Condition,
+    Filter,
+    Group,
+    filter_from_json,
+    is_moment,
+    leaves,
+)
 from citewell.domain.ids import (
     DEFAULT_COLLECTION,
     INSTALLATION,
@@ -107,6 +115,7 @@ __all__ = [
     "Citation",
     "CitationPolicy",
     "CollectionId",
+    "Condition",
     "Delivery",
     "DocumentHead",
     "DocumentId",
@@ -114,9 +123,11 @@ __all__ = [
     "DroppedSentence",
     "EvidenceFound",
     "ExportId",
+    "Filter",
     "Findings",
     "Finished",
     "Grade",
+    "Group",
     "JobId",
     "JobKind",
     "JobStatus",
@@ -147,7 +158,10 @@ __all__ = [
     "WebhookId",
     "WorkspaceId",
     "covers",
+    "filter_from_json",
+    "is_moment",
     "is_reader",
     "kept_readers",
+    "leaves",
     "sees_as_much",
 ]

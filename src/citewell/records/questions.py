@@ -1,7 +1,7 @@
 """Questions: as the payload of jobs, and what is written when one is answered, by any door."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from citewell.domain import (
     SessionId,
     Visitor,
     WorkspaceId,
+    filter_from_json,
 )
 from citewell.errors import NotFound
 from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_text
@@ -57,6 +58,7 @@ class Asked:
             "document_ids": scope.document_ids and [str(each) for each in scope.document_ids],
             "document_names": scope.document_names and list(scope.document_names),
             "metadata": dict(scope.metadata),
+            "where": [asdict(each) for each in scope.where],
             "limit": self.limit,
             "mode": self.mode,
             "seconds": self.allowance.seconds,
@@ -77,6 +79,7 @@ class Asked:
                 document_ids=None if ids is None else tuple(DocumentId(UUID(id_)) for id_ in ids),
                 document_names=None if names is None else tuple(names),
                 metadata=payload["metadata"],
+                where=tuple(filter_from_json(each) for each in payload.get("where", ())),
             ),
             limit=payload["limit"],
             mode=payload["mode"],

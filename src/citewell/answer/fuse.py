@@ -28,9 +28,8 @@ def fuse(
 
     Units:   scores in 0 … 1; they compare only within one call.
     """
-    norm_dense, norm_lexical = _normalise(dense), _normalise(lexical)
-    if not norm_dense or not norm_lexical:
-        dense_weight = 1.0 if norm_dense else 0.0
+    norm_dense, norm_lexical = normalise(dense), normalise(lexical)
+    dense_weight = counted_weight(dense, lexical, dense_weight)
     fused = [
         Fused(
             chunk_id,
@@ -65,7 +64,17 @@ def join(rankings: Sequence[Sequence[Fused]]) -> list[Fused]:
     return sorted(joined, key=lambda item: (-item.score, item.chunk_id))
 
 
-def _normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
+def counted_weight(
+    dense: Mapping[ChunkId, float], lexical: Mapping[ChunkId, float], dense_weight: float
+) -> float:
+    """Return what the dense leg counts: where one leg found nothing, the other counts alone."""
+    if dense and lexical:
+        return dense_weight
+    return 1.0 if dense else 0.0
+
+
+def normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
+    """Map a leg's scores to 0 … 1, its worst and its best result; equal ones are all 1."""
     if not scores:
         return {}
     lowest, highest = min(scores.values()), max(scores.values())

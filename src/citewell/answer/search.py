@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join
+from citewell.answer.near import near
 from citewell.answer.retrieve import Retrieved, retrieve
 from citewell.domain import Candidate, Scope, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, VectorStore
@@ -27,7 +28,8 @@ class Legs:
 class Search:
     """What to look for, where, and by which numbers: all that repeats a search.
 
-    ``limit`` is on what comes back, ``candidates`` on what each leg returns.
+    ``limit`` is on what comes back, ``candidates`` on what each leg returns; what is known to be
+    less close than ``min_similarity`` is left out before.
     """
 
     queries: tuple[str, ...]
@@ -35,13 +37,15 @@ class Search:
     limit: int
     candidates: int
     dense_weight: float
+    min_similarity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The best chunks, the first query's term weights, and milliseconds per stage.
 
-    ``generations`` counts each collection's publications and removals at that moment.
+    ``generations`` counts each collection's publications and removals at that moment; ``legs`` are
+    the rankings that each query's results were fused from.
     """
 
     wanted: Search
@@ -49,6 +53,7 @@ class SearchResult:
     term_idf: dict[str, float]
     timings_ms: dict[str, float]
     generations: Mapping[str, int]
+    legs: tuple[Retrieved, ...] = ()
 
 
 async def search(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> SearchResult:
@@ -75,7 +80,7 @@ async def _search_once(
         rankings = [
             fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
         ]
-        best = join(rankings)[: wanted.limit]
+        best = near(join(rankings), wanted.min_similarity)[: wanted.limit]
     with watch.stage("load"):
         loaded = await legs.index.load(workspace_id, [item.chunk_id for item in best])
     candidates = tuple(
@@ -85,7 +90,12 @@ async def _search_once(
     )
     lexical = found[0].lexical
     result = SearchResult(
-        wanted, candidates, dict(lexical.term_idf), watch.finish(), lexical.generations
+        wanted,
+        candidates,
+        dict(lexical.term_idf),
+        watch.finish(),
+        lexical.generations,
+        tuple(found),
     )
     return result, len(candidates) == len(best)
 

@@ -40,7 +40,10 @@ UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as a request put it, checked, before the rules and the history join it."""
+    """A question as a request put it, checked, before the rules and the history join it.
+
+    ``min_similarity`` may ask for closer evidence than the rules do, never for less.
+    """
 
     text: str
     scope: Scope
@@ -48,6 +51,7 @@ class Asked:
     mode: str
     allowance: Allowance
     session_id: SessionId | None = None
+    min_similarity: float = 0.0
 
     def to_json(self) -> Json:
         """Return what a job keeps until it ends."""
@@ -64,6 +68,7 @@ class Asked:
             "seconds": self.allowance.seconds,
             "cost_usd": self.allowance.cost_usd,
             "session_id": self.session_id and str(self.session_id),
+            "min_similarity": self.min_similarity,
         }
 
     @classmethod
@@ -85,6 +90,7 @@ class Asked:
             mode=payload["mode"],
             allowance=Allowance(payload["seconds"], payload["cost_usd"]),
             session_id=session and SessionId(UUID(session)),
+            min_similarity=payload.get("min_similarity", 0.0),
         )
 
 

@@ -1,16 +1,28 @@
-"""/search: find chunks by meaning and by words, and say why."""
+"""/search: find chunks by meaning and by words, and say why. /suggest: help somebody type."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from citewell.answer.explain import explain
 from citewell.answer.search import SearchResult
 from citewell.api.answer_stream import observe
-from citewell.api.deps import ServicesDep, WorkspaceDep
+from citewell.api.deps import CleanText, CollectionName, ServicesDep, WorkspaceDep
 from citewell.api.filters import read_scope
-from citewell.api.search_schemas import Explanation, Found, Highlight, SearchReply, SearchRequest
+from citewell.api.search_schemas import (
+    Explanation,
+    Found,
+    Highlight,
+    SearchReply,
+    SearchRequest,
+    Suggestion,
+    Suggestions,
+)
 from citewell.domain import WorkspaceId
+from citewell.records.collections import get_collection_id
 from citewell.records.highlights import find_highlights, find_stems
+from citewell.records.suggestions import find_suggestions
 from citewell.wiring import Services
 
 router = APIRouter(tags=["questions"])
@@ -53,3 +65,21 @@ async def _describe(
             held = await find_stems(connection, workspace_id, ids, stems)
             for result, said in zip(results, explain(found, held), strict=True):
                 result.explain = Explanation.model_validate(said)
+
+
+@router.get("/suggest", response_model=Suggestions)
+async def suggest(
+    services: ServicesDep,
+    workspace_id: WorkspaceDep,
+    q: Annotated[CleanText, Query(max_length=200, description="What was typed until now.")],
+    limit: Annotated[int, Query(ge=1, le=50, description="Most suggestions.")] = 8,
+    collection: Annotated[CollectionName | None, Query(description="Only from this one.")] = None,
+) -> Response:
+    """Suggest titles, headings, phrases and answered questions with a word that begins so."""
+    async with services.database.transaction(workspace_id) as connection:
+        collection_id = None
+        if collection is not None:
+            collection_id = await get_collection_id(connection, workspace_id, collection)
+        found = await find_suggestions(connection, workspace_id, q, collection_id, limit)
+    reply = Suggestions(suggestions=[Suggestion.model_validate(each) for each in found])
+    return Response(reply.model_dump_json(), media_type="application/json")

@@ -1,4 +1,7 @@
-"""What /search takes and returns."""
+"""What /search and /suggest take and return."""
+
+from typing import Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -72,3 +75,21 @@ class SearchReply(Wire):
 
     results: list[Found]
     timings_ms: dict[str, float]
+
+
+class Suggestion(Wire):
+    """A text that begins as somebody typed, or one of its words does.
+
+    ``document_id`` and ``section`` are known where one document alone has it.
+    """
+
+    text: str
+    kind: Literal["title", "section", "phrase", "question"]
+    document_id: UUID | None
+    section: str | None
+
+
+class Suggestions(Wire):
+    """Suggestions, best first."""
+
+    suggestions: list[Suggestion]

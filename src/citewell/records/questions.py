@@ -32,6 +32,7 @@ from citewell.records.messages import Exchange, add_exchange
 from citewell.records.redaction import REDACTED, redact
 from citewell.records.session import current_visitor
 from citewell.records.statements import text
+from citewell.records.suggestions import suggest_question
 from citewell.records.turns import Turn, TurnEnd, end_turn
 from citewell.records.usage import book_answer
 
@@ -204,6 +205,8 @@ async def keep_answer(
         manifest=answer.manifest if redaction == "off" else None,
         history=0 if turn is None else len(turn.history),
     )
+    if stored and redaction == "off":
+        await suggest_question(connection, workspace_id, answer, telling)
     if turn is not None and ended == "held":
         reply = reply_text(answer, telling) if stored else REMOVED
         exchange = Exchange(answer.question, reply, AnswerId(answer.answer_id))

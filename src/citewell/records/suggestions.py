@@ -50,7 +50,8 @@ WITH gone AS (
 ), named AS (
     SELECT r.id, r.collection_id, 'title' AS kind, left(t.text, 200) AS text, 1 AS uses,
         NULL AS section
-    FROM read r CROSS JOIN LATERAL (SELECT r.name UNION SELECT r.title) AS t (text)
+    FROM read r CROSS JOIN LATERAL (SELECT r.name UNION
+        SELECT r.title WHERE NOT starts_with(r.name, r.title)) AS t (text)
     UNION ALL
     SELECT r.id, r.collection_id, 'section', left(s.title, 200), count(*),
         min(coalesce(s.number, s.title))
@@ -149,7 +150,8 @@ async def find_suggestions(
     """Return what begins as somebody typed, best first: whole texts, then those with such a word.
 
     Among each of these, what more documents have, or more questions, comes first. Of texts that
-    differ by case alone there is one.
+    differ by case alone there is one: a title or a heading rather than a phrase, since it leads
+    somewhere.
     """
     rows = await connection.execute(
         text(FIND),
@@ -164,5 +166,7 @@ async def find_suggestions(
     )
     found: dict[str, Suggestion] = {}
     for row in rows:
-        found.setdefault(" ".join(row.text.casefold().split()), Suggestion(*row))
+        same = " ".join(row.text.casefold().split())
+        if same not in found or (found[same].kind == "phrase" and row.document_id is not None):
+            found[same] = Suggestion(*row)
     return list(found.values())[:limit]

@@ -136,7 +136,8 @@ FROM (
         left(t.text, 200) AS text, 1 AS uses, NULL AS section
     FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id
         AND v.id = d.active_version_id
-    CROSS JOIN LATERAL (SELECT d.name UNION SELECT v.title) AS t (text)
+    CROSS JOIN LATERAL (SELECT d.name UNION
+        SELECT v.title WHERE NOT starts_with(d.name, v.title)) AS t (text)
     UNION ALL
     SELECT d.workspace_id, d.collection_id, d.id, 'section', left(s.title, 200), count(*),
         min(coalesce(s.number, s.title))

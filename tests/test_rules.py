@@ -33,12 +33,14 @@ OUTLIVING = {"audit_log", "audit_chain", "audit_heads"}
 WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
 """They read and write no row of any workspace: a lock, the servers' versions."""
 LIMITED = {"documents", "versions", "sections", "chunks", "chunk_terms", "vectors_384", "jobs",
-    "staged_texts", "staged_chunks", "staged_embeddings", "answers", "feedback"}  # fmt: skip
+    "staged_texts", "staged_chunks", "staged_embeddings", "answers", "feedback",
+    "suggestions"}  # fmt: skip
 """Rows that tell of a document are hidden from those who are not among its readers."""
 TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)
 
-WITHOUT_ROWS = {"lock_blobs", "read_server_versions", "seeing_every_document"}
-"""They read and write no row of any workspace: a lock, the servers' versions, a setting."""
+WITHOUT_ROWS = {"lock_blobs", "read_server_versions", "seeing_every_document", "find_highlights"}
+"""They read and write no row of any workspace: a lock, the servers' versions, a setting, a
+parser."""
 BROAD_EXCEPT = {"worker/group.py", "worker/holder.py", "worker/process.py", "worker/runs.py",
     "adapters/batching.py", "adapters/onnx_reranker.py", "answer/cite/check.py",
     "api/middleware.py",

@@ -9,13 +9,22 @@ import pytest
 from answer.parts import IDS, STRONG, WORDS, Index, Store, answer, pipeline, question
 from citewell.answer.manifest import compare, read_search
 from citewell.answer.search import SearchResult
-from citewell.domain import PUBLIC_WORKSPACE, CollectionId, DocumentId, Json, Scope
+from citewell.domain import (
+    PUBLIC_WORKSPACE,
+    CollectionId,
+    Condition,
+    DocumentId,
+    Group,
+    Json,
+    Scope,
+)
 
 SCOPE = Scope(
     CollectionId(UUID(int=7)),
     (DocumentId(UUID(int=1)), DocumentId(UUID(int=2))),
     ("a.txt",),
     {"year": [1656, None], "kept": True},
+    (Group("any", (Condition("section", "in", ["2"]), Condition("created", "gt", "2024-01-01"))),),
 )
 
 

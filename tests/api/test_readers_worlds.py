@@ -102,7 +102,7 @@ async def build_both(halls: Halls, numbers: Iterable[int]) -> list[World]:
 async def test_no_result_depends_on_hidden_documents(halls: Halls, batch: int) -> None:
     first = 1 + batch * WORLDS // BATCHES
     worlds = await build_both(halls, range(first, first + WORLDS // BATCHES))
-    hiding = found = answered = 0
+    hiding = found = answered = suggested = 0
     for world in worlds:
         hidden = world.hidden_from(tags_of(*caller_of(world)))
         hiding += bool(hidden)
@@ -121,9 +121,26 @@ async def test_no_result_depends_on_hidden_documents(halls: Halls, batch: int) -
                 assert str(paper.document_id) not in with_them.text
             found += bool(with_them.json().get("results"))
             answered += bool(with_them.json().get("answer"))
+        suggested += await suggest_alike(halls.api, world, key)
     assert hiding > len(worlds) / 2, "most draws hide something"
     assert found > len(worlds) / 2, "most searches find something"
     assert answered > len(worlds) / 10, "many questions are answered"
+    assert suggested > len(worlds), "most of what is typed is suggested something"
+
+
+async def suggest_alike(api: Api, world: World, key: str) -> int:
+    """Check that suggestions depend on no hidden document; return how many inputs had some."""
+    some = 0
+    for typed in ("pap", "s", "clo", "who", "when", "built th", "title", "late"):
+        replies = [
+            await api.client.get(
+                "/suggest", params={"q": typed}, headers=bearer(key, world.workspace(variant))
+            )
+            for variant in (0, 1)
+        ]
+        assert plain(replies[0]) == plain(replies[1]), (world.number, typed)
+        some += bool(replies[0].json()["suggestions"])
+    return some
 
 
 async def test_who_may_see_a_document_finds_it(halls: Halls) -> None:

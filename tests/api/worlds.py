@@ -103,14 +103,18 @@ def draw_world(number: int) -> World:
         named = [paper.name for paper in drawn.sample(papers, 2)]
         return drawn.choice([
             {}, {}, {"collection": "default"}, {"filters": {"kind": "essay"}},
-            {"filters": {"document_name": named}},
+            {"filters": {"document_name": named}}, {"filters": {"kind": {"ne": "letter"}}},
+            {"filters": {"section": "2"}}, {"filters": {"created": {"gte": "2020-01-01"}}},
+            {"filters": {"any": [{"section": ["1", "S2"]}, {"kind": {"contains": "ESS"}}]}},
+            {"filters": {"not": {"document_name": named[0]}, "media_type": "text/*"}},
         ])  # fmt: skip
 
+    how = drawn.choice([{}, {"explain": True, "highlight": True}, {"min_similarity": 0.5}])
     return World(
         number,
         papers,
         (CollectionId(new_id()), CollectionId(new_id())),
-        {"query": question(), "limit": drawn.randint(1, 8), **scope()},
+        {"query": question(), "limit": drawn.randint(1, 8), **scope(), **how},
         {"question": question(), **scope()},
     )
 

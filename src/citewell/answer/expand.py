@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from citewell.answer.near import near
 from citewell.domain import Candidate, ChunkId, WorkspaceId
 from citewell.ports import ChunkIndex
 
@@ -61,8 +62,8 @@ async def expand(
     Holds:   a chunk is never cut and comes once; all fit into the window, the best first.
     Raises:  Unavailable – the neighbours cannot be loaded.
     """
-    near = _near(candidates, min_similarity)
-    varied = _without_repetitions(near, limit, expansion.same_meaning)
+    close = near(candidates, min_similarity)
+    varied = _without_repetitions(close, limit, expansion.same_meaning)
     first = next((n for n, each in enumerate(varied) if _fits_alone(each, expansion)), len(varied))
     taken, room = expansion.take([each.text for each in varied[first:]], expansion.most_tokens)
     centres = varied[first : first + taken]
@@ -80,18 +81,6 @@ async def expand(
         for each in (centre, *joining[centre.chunk_id])
         if each.chunk_id in kept
     )
-
-
-def _near(candidates: Sequence[Candidate], min_similarity: float) -> list[Candidate]:
-    """Leave out what is too far away; 0 lets everything pass.
-
-    The dense leg did not return a chunk whose cosine is unknown, so it lies below every known one.
-    """
-    if min_similarity <= 0:
-        return list(candidates)
-    known = [each.scores["dense"] for each in candidates if "dense" in each.scores]
-    unknown = min(known, default=1.0)
-    return [each for each in candidates if each.scores.get("dense", unknown) >= min_similarity]
 
 
 def _without_repetitions(

@@ -28,8 +28,7 @@ def fuse(
 
     Units:   scores in 0 … 1; they compare only within one call.
     """
-    if not dense or not lexical:
-        dense_weight = 1.0 if dense else 0.0
+    dense_weight = counted_weight(dense, lexical, dense_weight)
     fused: dict[ChunkId, tuple[float, dict[str, float]]] = {}
     lowest, scale = _scale(dense, dense_weight)
     for chunk_id, score in dense.items():
@@ -88,3 +87,18 @@ def put_first(ranking: Sequence[Fused], first: Collection[ChunkId]) -> list[Fuse
         for item in ranking
     ]
     return sorted(moved, key=lambda item: (item.chunk_id not in first, -item.score, item.chunk_id))
+
+
+def counted_weight(
+    dense: Mapping[ChunkId, float], lexical: Mapping[ChunkId, float], dense_weight: float
+) -> float:
+    """Return what the dense leg counts: where one leg found nothing, the other counts alone."""
+    if dense and lexical:
+        return dense_weight
+    return 1.0 if dense else 0.0
+
+
+def normalise(scores: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
+    """Map a leg's scores to 0 … 1, its worst and its best result; equal ones are all 1."""
+    lowest, scale = _scale(scores, 1.0)
+    return {key: (value - lowest) * scale for key, value in scores.items()}

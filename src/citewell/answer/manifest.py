@@ -8,7 +8,7 @@ from uuid import UUID
 
 from citewell.answer.path import QuestionPath
 from citewell.answer.search import Search, SearchResult
-from citewell.domain import Candidate, CollectionId, DocumentId, Json, Scope
+from citewell.domain import Candidate, CollectionId, DocumentId, Json, Scope, filter_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ def read_search(manifest: Json) -> Search:
             else tuple(DocumentId(UUID(each)) for each in documents),
             document_names=None if names is None else tuple(names),
             metadata=scope["metadata"],
+            where=tuple(filter_from_json(each) for each in scope.get("where", ())),
         ),
         limit=manifest["limit"],
         candidates=manifest["candidates"],

@@ -73,13 +73,21 @@ class AnswerPipeline:
     """The same path without any language model, for workspaces that choose so."""
 
     async def search(
-        self, workspace_id: WorkspaceId, query: str, scope: Scope, limit: int
+        self,
+        workspace_id: WorkspaceId,
+        query: str,
+        scope: Scope,
+        limit: int,
+        *,
+        min_similarity: float = 0.0,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for one query: retrieve → fuse → load.
 
         Raises:  ProviderError, Unavailable – as the ports say.
         """
-        return await self.search_all(workspace_id, (query,), scope, limit)
+        return await self.search_all(
+            workspace_id, (query,), scope, limit, min_similarity=min_similarity
+        )
 
     async def search_all(
         self,
@@ -89,10 +97,12 @@ class AnswerPipeline:
         limit: int,
         *,
         dense_weight: float | None = None,
+        min_similarity: float = 0.0,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for several queries that ask for the same."""
         weight = self.dense_weight if dense_weight is None else dense_weight
-        wanted = Search(queries, scope, limit, max(self.candidates, limit), weight)
+        each = max(self.candidates, limit)
+        wanted = Search(queries, scope, limit, each, weight, min_similarity)
         return await search(workspace_id, wanted, self._legs)
 
     async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:

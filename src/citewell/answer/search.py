@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join, put_first
-from citewell.answer.retrieve import retrieve
+from citewell.answer.near import near
+from citewell.answer.retrieve import Retrieved, retrieve
 from citewell.domain import Candidate, ChunkId, Scope, SkippedStage, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, VectorStore
 from citewell.telemetry import Stopwatch
@@ -23,7 +24,8 @@ class Legs:
 class Search:
     """What to look for, where, and by which numbers: all that repeats a search.
 
-    ``limit`` is on what comes back, ``candidates`` on what each leg returns.
+    ``limit`` is on what comes back, ``candidates`` on what each leg returns; what is known to be
+    less close than ``min_similarity`` is left out before.
     """
 
     queries: tuple[str, ...]
@@ -31,13 +33,15 @@ class Search:
     limit: int
     candidates: int
     dense_weight: float
+    min_similarity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The best chunks, the first query's term weights, and milliseconds per stage.
 
-    ``generations`` counts each collection's publications and removals at that moment.
+    ``generations`` counts each collection's publications and removals at that moment; ``legs`` are
+    the rankings that each query's results were fused from.
     """
 
     wanted: Search
@@ -46,6 +50,7 @@ class SearchResult:
     timings_ms: dict[str, float]
     generations: Mapping[str, int]
     skipped: tuple[SkippedStage, ...] = ()
+    legs: tuple[Retrieved, ...] = ()
 
 
 async def search(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> SearchResult:
@@ -79,7 +84,7 @@ async def _search_once(
                 fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
             ]
             first = frozenset[ChunkId]().union(*(each.lexical.first for each in found))
-            best = put_first(join(rankings), first)[: wanted.limit]
+            best = near(put_first(join(rankings), first), wanted.min_similarity)[: wanted.limit]
         with watch.stage("load"):
             loaded = await reading.load([item.chunk_id for item in best])
     candidates = tuple(
@@ -97,5 +102,6 @@ async def _search_once(
         tuple(
             SkippedStage("dense", each.dense.skipped) for each in found[:1] if each.dense.skipped
         ),
+        tuple(found),
     )
     return result, len(candidates) == len(best)

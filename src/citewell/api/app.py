@@ -31,6 +31,7 @@ from citewell.api import (
     reindex,
     replay,
     results,
+    search,
     sessions,
     signin,
     tasks,
@@ -117,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
     # /docs from files of the package: FastAPI's own page loads its scripts from the network.
     patch_fastapi(app)
     for resource in (  # in the order in which an address is looked for
+        search,
         query,
         documents,
         readers,

@@ -2,15 +2,22 @@
 
 from dataclasses import replace
 from typing import Any, cast
-from uuid import UUID
 
+from citewell.api.conditions import (
+    MOST_CHOICES,
+    MOST_FIELDS,
+    ConditionReader,
+    ids_of,
+    is_comparison,
+    texts_of,
+)
 from citewell.domain import CollectionId, DocumentId, Scope, WorkspaceId
 from citewell.errors import Unprocessable
 from citewell.records.collections import get_collection_id
 from citewell.wiring import Services
 
-MOST_CHOICES = 1000
-MOST_FIELDS = 50
+__all__ = ["MOST_CHOICES", "MOST_FIELDS", "read_filters", "read_scope"]
+RESERVED = ("all", "any", "not", "section", "media_type", "created", "updated")
 
 
 async def read_scope(
@@ -41,29 +48,22 @@ def read_filters(filters: dict[str, Any] | None) -> Scope:
     metadata: Any = given.pop("metadata", {})
     if not isinstance(metadata, dict):
         raise Unprocessable("filters.metadata must be an object of fields and values.")
+    special = {name: given.pop(name) for name in RESERVED if name in given}
     fields: dict[str, Any] = {**given, **metadata}
-    lists = [cast("list[Any]", value) for value in fields.values() if isinstance(value, list)]
-    choices = len(fields) + sum(map(len, lists))
-    if len(fields) > MOST_FIELDS or choices > MOST_CHOICES:
-        raise Unprocessable("There are too many filters: at most 50 fields and 1000 values.")
+    compared = {key: wanted for key, wanted in fields.items() if is_comparison(wanted)}
+    equal = {key: wanted for key, wanted in fields.items() if key not in compared}
+    reader = ConditionReader()
+    for wanted in equal.values():
+        reader.count(len(cast("list[Any]", wanted)) if isinstance(wanted, list) else 0)
     return Scope(
-        document_ids=None if ids is None else tuple(_document_id(value) for value in ids),
+        document_ids=None
+        if ids is None
+        else tuple(DocumentId(each) for each in ids_of(ids, "filters.document_id")),
         document_names=None if names is None else tuple(names),
-        metadata=fields,
+        metadata=equal,
+        where=tuple(reader.read({**special, "metadata": compared}, "filters")),
     )
 
 
 def _choices(value: Any, name: str) -> list[str] | None:
-    if value is None:
-        return None
-    choices: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
-    if len(choices) > MOST_CHOICES or not all(isinstance(item, str) for item in choices):
-        raise Unprocessable(f"filters.{name} must be a text or a list of at most 1000 texts.")
-    return choices
-
-
-def _document_id(value: str) -> DocumentId:
-    try:
-        return DocumentId(UUID(value))
-    except ValueError as error:
-        raise Unprocessable("filters.document_id must hold ids of documents.") from error
+    return None if value is None else texts_of(value, f"filters.{name}")

@@ -1,4 +1,4 @@
-"""/search and /query: find chunks; answer with exact citations, at once, streamed, or later."""
+"""/query: answer with exact citations, at once, streamed, or later."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
@@ -13,11 +13,9 @@ from citewell.api.answer_events import WireEvent, events_of
 from citewell.api.answer_stream import (
     LiveAnswersDep,
     event_stream,
-    observe,
     stream,
 )
 from citewell.api.deps import AnswerIdDep, CleanText, ServicesDep, WorkspaceDep
-from citewell.api.filters import read_scope
 from citewell.api.once import AttemptDep
 from citewell.api.questions import PrefersAsync, read_question, take_turn
 from citewell.api.results import ACCEPTED, answer_later
@@ -49,23 +47,6 @@ LastEventId = Annotated[int, Depends(read_last_id)]
 QueryBody = Annotated[schemas.QueryRequest | None, Body()]
 QueryText = Annotated[CleanText | None, Query(alias="q", description="The question.")]
 QueryMode = Annotated[schemas.ModeName | None, Query(description="How to answer.")]
-
-
-@router.post("/search", response_model=schemas.SearchReply)
-async def search(
-    services: ServicesDep, workspace_id: WorkspaceDep, body: schemas.SearchRequest
-) -> Response:
-    """Find the chunks that fit a query best, by meaning and by words; no answer is written."""
-    scope = await read_scope(services, workspace_id, body.collection, body.filters)
-    found = await services.answers.search(workspace_id, body.query, scope, body.limit)
-    observe(found.timings_ms)
-    return _json(
-        schemas.SearchReply(
-            results=[schemas.Result.model_validate(item) for item in found.candidates],
-            timings_ms=found.timings_ms,
-            skipped=[schemas.Skipped.model_validate(each) for each in found.skipped],
-        )
-    )
 
 
 @router.post("/query", response_model=schemas.Answer, responses=ACCEPTED)

@@ -71,6 +71,7 @@ async def read_question(
         mode=read_mode(body.mode or policy.mode).name,
         allowance=allowance_of(settings, body.budget),
         session_id=None if body.session_id is None else SessionId(body.session_id),
+        min_similarity=body.min_similarity,
     )
     return Ready(workspace_id, asked, policy)
 

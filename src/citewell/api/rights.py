@@ -93,6 +93,7 @@ RIGHTS: dict[str, Right] = {
     "GET /tasks/status/{task_id}": OWNER,
     "GET /tasks/info": OWNER,
     "POST /search": ASK,
+    "GET /suggest": READ,
     "POST /query": ASK,
     "POST /query/stream": LISTEN,
     "GET /answers/{answer_id}": READ,

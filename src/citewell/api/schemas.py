@@ -197,27 +197,6 @@ class NewCollection(Request):
     name: CollectionName = Field(examples=["handbooks"])
 
 
-class SearchRequest(Request):
-    """What to look for, and where.
-
-    ``filters`` holds ``document_id``, ``document_name`` (one or a list each) and ``metadata``; any
-    other key is a metadata field too. A list means: one of these.
-    """
-
-    query: CleanText = Field(min_length=1, max_length=4000, examples=["pendulum clock"])
-    limit: int = Field(10, ge=1, le=200)
-    collection: CollectionName | None = None
-    filters: CleanJson | None = Field(None, examples=[{"document_name": "book.html"}])
-
-
-class SearchReply(Wire):
-    """The chunks that were found, best first, and milliseconds per stage."""
-
-    results: list[Result]
-    timings_ms: dict[str, float]
-    skipped: "list[Skipped]" = []
-
-
 class Budget(Request):
     """What one question may take; the settings' limits stay."""
 
@@ -238,6 +217,9 @@ class AskRequest(Request):
     filters: CleanJson | None = None
     session_id: UUID | None = Field(None, description="A conversation that this belongs to.")
     budget: Budget | None = None
+    min_similarity: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, description="Least cosine; the policy's holds too."
+    )
     respond_async: bool = Field(False, alias="async")
 
 

@@ -23,6 +23,7 @@ from citewell.cli import (
     jobs,
     keys,
     operate,
+    search,
     serve,
     usage,
     workspaces,
@@ -75,7 +76,8 @@ app.command("ingest", rich_help_panel="Use")(files.ingest)
 app.command("ask", rich_help_panel="Use")(answers.ask)
 app.command("replay", rich_help_panel="Use")(answers.replay)
 app.command("feedback", rich_help_panel="Use")(answers.feedback)
-app.command("search", rich_help_panel="Use")(answers.search)
+app.command("search", rich_help_panel="Use")(search.search)
+app.command("suggest", rich_help_panel="Use")(search.suggest)
 app.command("documents", rich_help_panel="Use")(documents.documents)
 app.command("collections", rich_help_panel="Use")(collections.collections)
 app.command("jobs", rich_help_panel="Use")(jobs.jobs)

@@ -49,6 +49,14 @@ from citewell.domain.documents import (
     ParseReport,
     Section,
 )
+from citewell.domain.filters import (
+    Condition,
+    Filter,
+    Group,
+    filter_from_json,
+    is_moment,
+    leaves,
+)
 from citewell.domain.ids import (
     DEFAULT_COLLECTION,
     INSTALLATION,
@@ -108,6 +116,7 @@ __all__ = [
     "Citation",
     "CitationPolicy",
     "CollectionId",
+    "Condition",
     "Delivery",
     "DocumentHead",
     "DocumentId",
@@ -116,9 +125,11 @@ __all__ = [
     "EvalId",
     "EvidenceFound",
     "ExportId",
+    "Filter",
     "Findings",
     "Finished",
     "Grade",
+    "Group",
     "JobId",
     "JobKind",
     "JobStatus",
@@ -149,7 +160,10 @@ __all__ = [
     "WebhookId",
     "WorkspaceId",
     "covers",
+    "filter_from_json",
+    "is_moment",
     "is_reader",
     "kept_readers",
+    "leaves",
     "sees_as_much",
 ]

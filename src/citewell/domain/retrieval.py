@@ -5,17 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from citewell.domain.filters import Filter
 from citewell.domain.ids import ChunkId, CollectionId, DocumentId, Json, VersionId
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a search may look. ``None`` means everywhere in the workspace."""
+    """Where a search may look. ``None`` means everywhere in the workspace.
+
+    ``metadata`` holds values that a field must equal, or of a list one; all of ``where`` must hold.
+    """
 
     collection_id: CollectionId | None = None
     document_ids: tuple[DocumentId, ...] | None = None
     document_names: tuple[str, ...] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    where: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from citewell.domain import (
 from citewell.domain.languages import DEFAULT_LANGUAGE, known_language
 from citewell.records.quotas import Growth, Quota, refuse_chunks
 from citewell.records.statements import columns, text
+from citewell.records.suggestions import suggest_documents
 from citewell.records.version_rows import (
     chunk_values,
     insert_chunks,
@@ -265,7 +266,7 @@ async def activate(
     chunk_counts: Mapping[VersionId, int],
     keep_versions: int,
 ) -> tuple[set[CollectionId], list[str]]:
-    """Make versions the active ones, count their chunks, and prune what they replace.
+    """Make versions the active ones, count their chunks, suggest what they hold, and prune.
 
     Returns the collections whose terms are to be counted anew, and the sha256 of pruned versions.
     """
@@ -282,6 +283,7 @@ async def activate(
         },
     )
     stale = {CollectionId(row.id) for row in rows if row.stale}
+    await suggest_documents(connection, workspace_id, [place.document_id for place in places])
     changed = [place for place in places if place.number > 1]
     unused = await _prune(connection, workspace_id, changed, keep_versions) if changed else []
     return stale, unused

@@ -1,7 +1,7 @@
 """Questions: as the payload of jobs, and what is written when one is answered, by any door."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from citewell.domain import (
     SessionId,
     Visitor,
     WorkspaceId,
+    filter_from_json,
 )
 from citewell.errors import NotFound
 from citewell.records.answer_form import REMOVED, Telling, answer_json, reply_text
@@ -31,6 +32,7 @@ from citewell.records.messages import Exchange, add_exchange
 from citewell.records.redaction import REDACTED, redact
 from citewell.records.session import current_visitor
 from citewell.records.statements import text
+from citewell.records.suggestions import suggest_question
 from citewell.records.turns import Turn, TurnEnd, end_turn
 from citewell.records.usage import book_answer
 
@@ -39,7 +41,10 @@ UNKNOWN_TASK = "There is no question with that id. POST /rag/query asks one."
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as a request put it, checked, before the rules and the history join it."""
+    """A question as a request put it, checked, before the rules and the history join it.
+
+    ``min_similarity`` may ask for closer evidence than the rules do, never for less.
+    """
 
     text: str
     scope: Scope
@@ -47,6 +52,7 @@ class Asked:
     mode: str
     allowance: Allowance
     session_id: SessionId | None = None
+    min_similarity: float = 0.0
 
     def to_json(self) -> Json:
         """Return what a job keeps until it ends."""
@@ -57,11 +63,13 @@ class Asked:
             "document_ids": scope.document_ids and [str(each) for each in scope.document_ids],
             "document_names": scope.document_names and list(scope.document_names),
             "metadata": dict(scope.metadata),
+            "where": [asdict(each) for each in scope.where],
             "limit": self.limit,
             "mode": self.mode,
             "seconds": self.allowance.seconds,
             "cost_usd": self.allowance.cost_usd,
             "session_id": self.session_id and str(self.session_id),
+            "min_similarity": self.min_similarity,
         }
 
     @classmethod
@@ -77,11 +85,13 @@ class Asked:
                 document_ids=None if ids is None else tuple(DocumentId(UUID(id_)) for id_ in ids),
                 document_names=None if names is None else tuple(names),
                 metadata=payload["metadata"],
+                where=tuple(filter_from_json(each) for each in payload.get("where", ())),
             ),
             limit=payload["limit"],
             mode=payload["mode"],
             allowance=Allowance(payload["seconds"], payload["cost_usd"]),
             session_id=session and SessionId(UUID(session)),
+            min_similarity=payload.get("min_similarity", 0.0),
         )
 
 
@@ -195,6 +205,8 @@ async def keep_answer(
         manifest=answer.manifest if redaction == "off" else None,
         history=0 if turn is None else len(turn.history),
     )
+    if stored and redaction == "off":
+        await suggest_question(connection, workspace_id, answer, telling)
     if turn is not None and ended == "held":
         reply = reply_text(answer, telling) if stored else REMOVED
         exchange = Exchange(answer.question, reply, AnswerId(answer.answer_id))

@@ -1,12 +1,12 @@
 """Where a search may look, as SQL: which collections, which documents, how many chunks."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from citewell.domain import CollectionId, Scope, WorkspaceId
+from citewell.domain import CollectionId, Filter, Scope, WorkspaceId, leaves
 from citewell.domain.languages import DEFAULT_LANGUAGE
+from citewell.records.filters import FilterSql
 from citewell.records.reading import Reader
 from citewell.records.statements import text
 
@@ -15,7 +15,8 @@ from citewell.records.statements import text
 class SearchSpace:
     """A scope resolved against the tables.
 
-    ``documents_sql`` is an ``AND document_id IN (…)`` clause with its ``values``, or empty.
+    ``documents_sql`` is an ``AND document_id IN (…)`` clause with its ``values``, or empty; where a
+    filter asks for sections, it names chunks instead of documents.
     ``chunk_count`` counts the chunks inside that the visitor may see; ``term_base`` those that
     term frequencies count; ``generations`` tells each collection's state from its other ones.
     ``hides`` says that the workspace has documents that the visitor may not see: row-level security
@@ -66,22 +67,27 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
     hides = any(row.hides for row in collections)
     stemmed = {name for row in collections for name in row.languages if name}
     languages = tuple(sorted(stemmed)) or (DEFAULT_LANGUAGE,)
-    clauses, values = _document_clauses(scope)
-    if not clauses:
+    sql = FilterSql()
+    of_documents = _document_clauses(scope, sql)
+    of_documents += [sql.write(each) for each in scope.where if not _asks_for_sections(each)]
+    of_chunks = [sql.write(each) for each in scope.where if _asks_for_sections(each)]
+    if not of_documents and not of_chunks:
         return SearchSpace(ids, "", {}, chunk_count, term_base, generations, hides, languages)
-    matching = (
-        "FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id "
-        "AND v.id = d.active_version_id WHERE d.workspace_id = :workspace AND "
-        + " AND ".join(clauses)
+    documents = DOCUMENTS + "".join(f" AND {each}" for each in of_documents)
+    chunks = CHUNKS + "".join(f" AND {each}" for each in (*of_documents, *of_chunks))
+    counted = (
+        f"SELECT count(*) {chunks}"
+        if of_chunks
+        else f"SELECT coalesce(sum(d.chunk_count), 0) {documents}"
     )
-    chunk_count = await connection.scalar(
-        text(f"SELECT coalesce(sum(d.chunk_count), 0) {matching}"),
-        {"workspace": workspace_id, **values},
-    )
+    chunk_count = await connection.scalar(text(counted), {"workspace": workspace_id, **sql.values})
+    chosen = f"chunk_id IN (SELECT c.id {chunks})"
+    if not of_chunks:
+        chosen = f"document_id IN (SELECT d.id {documents})"
     return SearchSpace(
         ids,
-        f" AND document_id IN (SELECT d.id {matching})",
-        values,
+        f" AND {chosen}",
+        sql.values,
         chunk_count or 0,
         term_base,
         generations,
@@ -90,19 +96,28 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
     )
 
 
-def _document_clauses(scope: Scope) -> tuple[list[str], dict[str, object]]:
+DOCUMENTS = """
+FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id AND v.id = d.active_version_id
+WHERE d.workspace_id = :workspace"""
+CHUNKS = """
+FROM documents d JOIN versions v ON v.workspace_id = d.workspace_id AND v.id = d.active_version_id
+JOIN chunks c ON c.workspace_id = d.workspace_id AND c.document_id = d.id
+WHERE d.workspace_id = :workspace"""
+
+
+def _document_clauses(scope: Scope, sql: FilterSql) -> list[str]:
     clauses: list[str] = []
-    values: dict[str, object] = {}
     if scope.document_ids is not None:
         clauses.append("d.id = ANY(CAST(:document_ids AS uuid[]))")
-        values["document_ids"] = list(scope.document_ids)
+        sql.values["document_ids"] = list(scope.document_ids)
     if scope.document_names is not None:
         clauses.append("d.name = ANY(CAST(:document_names AS text[]))")
-        values["document_names"] = list(scope.document_names)
-    for number, (key, wanted) in enumerate(scope.metadata.items()):
+        sql.values["document_names"] = list(scope.document_names)
+    for key, wanted in scope.metadata.items():
         choices = cast("list[object]", wanted if isinstance(wanted, list) else [wanted])
-        clauses.append(f"(v.metadata || d.metadata) @> ANY(CAST(:metadata_{number} AS jsonb[]))")
-        # A list among the document's values holds each of its items.
-        forms = [form for choice in choices for form in (choice, [choice])]
-        values[f"metadata_{number}"] = [json.dumps({key: form}) for form in forms]
-    return clauses, values
+        clauses.append(sql.metadata_is(key, choices))
+    return clauses
+
+
+def _asks_for_sections(wanted: Filter) -> bool:
+    return any(leaf.about == "section" for leaf in leaves(wanted))

@@ -324,6 +324,35 @@ answers = Table(
     Index("ix_answers_keep", "workspace_id", "created_at"),
 )
 
+suggestions = Table(
+    "suggestions",
+    metadata,
+    _workspace(),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("collection_id", Uuid),
+    Column("document_id", Uuid),
+    Column("answer_id", Uuid),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("key", Text(collation="C"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("uses", Integer, nullable=False, server_default="1"),
+    Column("section", Text),
+    Column("principal_id", Uuid),
+    Column("shared", Boolean, nullable=False, server_default=text("true")),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    _belongs_to("documents", "document_id"),
+    _belongs_to("answers", "answer_id"),
+    Index("ix_suggestions_key", "workspace_id", "key"),
+    Index("ix_suggestions_document", "workspace_id", "document_id"),
+    Index(
+        "ix_suggestions_answer",
+        "workspace_id",
+        "answer_id",
+        postgresql_where=text("answer_id IS NOT NULL"),
+    ),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

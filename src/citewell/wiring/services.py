@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celery import Celery
 from pydantic import SecretStr
@@ -94,7 +94,9 @@ class Services:
                 scope=asked.scope,
                 limit=asked.limit,
                 mode=asked.mode,
-                policy=policy,
+                policy=replace(
+                    policy, min_similarity=max(policy.min_similarity, asked.min_similarity)
+                ),
                 allowance=asked.allowance,
                 history=tuple(history),
                 session_id=asked.session_id,

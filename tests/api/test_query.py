@@ -195,7 +195,7 @@ async def test_search_finds_and_says_where(library: Api) -> None:
     reply = await library.client.post("/search", json={"query": "pendulum clock", "limit": 5})
     assert reply.status_code == 200
     found = reply.json()
-    assert set(found) == {"results", "timings_ms"}
+    assert set(found) == {"results", "timings_ms", "skipped"}
     assert found["timings_ms"]["total"] > 0
     results = found["results"]
     assert len(results) == 5

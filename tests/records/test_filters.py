@@ -8,7 +8,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pytest
-from citewell.adapters.pgvector import PgVectorStore
 from sqlalchemy import text
 
 from citewell.api.filters import read_filters
@@ -19,6 +18,7 @@ from citewell.records.scope import resolve_scope
 from citewell.records.session import Database
 from citewell.records.vector_index import ensure_vector_index
 from records.databases import open_database
+from records.dense_leg import DenseLeg
 from records.rows import MODEL, A, add_document, random_vectors
 
 DOCUMENTS, FILTERS = 80, 400
@@ -313,7 +313,7 @@ async def test_both_legs_search_among_the_same_chunks(
     database, papers = shelf
     if not exact_below:
         assert await ensure_vector_index(database, 100)
-    store = PgVectorStore(database, MODEL, exact_below, 400)
+    store = DenseLeg(database, MODEL, exact_below, 400)
     drawn = random.Random(3)
     for _ in range(40):
         filters = draw_filters(drawn, papers)

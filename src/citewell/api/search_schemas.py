@@ -75,7 +75,7 @@ class SearchReply(Wire):
 
     results: list[Found]
     timings_ms: dict[str, float]
-    skipped: list[Skipped] = []
+    skipped: list[Skipped] = Field(default_factory=list[Skipped])
 
 
 class Suggestion(Wire):

@@ -1,6 +1,7 @@
 """Who may call: keys, roles, workspaces, and the same refusal for all who may not."""
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +11,11 @@ from sqlalchemy import text
 
 from api.keyring import LOCAL_KEY, OWNER, REQUIRED, bearer, make_key, make_workspace
 from api.stage import Api, open_api, require_problem
+from citewell.api.app import create_app
 from citewell.api.rights import RIGHTS
+from citewell.cli.server import require_keys
 from citewell.domain import PUBLIC_WORKSPACE
-from citewell.errors import InputError
+from citewell.errors import AccessError, InputError
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.records.credentials import new_credential, read_credential
 from citewell.records.fleet_keys import read_fleet_keys
@@ -254,6 +257,29 @@ def test_a_key_is_required_wherever_others_can_reach_the_api() -> None:
     assert required(host="0.0.0.0")
     assert required(allowed_hosts=("localhost", "citewell.example.org"))
     assert required(auth=AuthSettings(mode="required"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "changes"),
+    [
+        ("CITEWELL_HOST", {"host": "0.0.0.0"}),
+        ("CITEWELL_ALLOWED_HOSTS", {"allowed_hosts": ("*",)}),
+        ("CITEWELL_ALLOWED_HOSTS", {"allowed_hosts": ("localhost", "citewell.example.org")}),
+        ("CITEWELL_PROXIES", {"proxies": (ip_network("127.0.0.1"),)}),
+    ],
+)
+def test_authentication_is_not_off_where_others_can_reach_the_api(
+    variable: str, changes: dict[str, Any]
+) -> None:
+    off = AuthSettings(mode="off")
+    settings = Settings().model_copy(update={"auth": off, **changes})
+    assert key_required(settings)  # if it were let in, it would still ask
+    for start in (create_app, require_keys):
+        with pytest.raises(AccessError, match=variable):
+            start(settings)
+    alone = Settings().model_copy(update={"auth": off})
+    require_keys(alone)
+    assert not key_required(alone)
 
 
 async def test_keys_of_the_environment_are_stored_once_by_their_digest(

@@ -40,7 +40,7 @@ def read_filters(filters: dict[str, Any] | None) -> Scope:
     names = _choices(given.pop("document_name", None), "document_name")
     metadata: Any = given.pop("metadata", {})
     if not isinstance(metadata, dict):
-        raise Unprocessable("filters.metadata must be an object of fields and values.")
+        raise Unprocessable("The field filters.metadata must be an object of fields and values.")
     fields: dict[str, Any] = {**given, **metadata}
     lists = [cast("list[Any]", value) for value in fields.values() if isinstance(value, list)]
     choices = len(fields) + sum(map(len, lists))
@@ -58,7 +58,9 @@ def _choices(value: Any, name: str) -> list[str] | None:
         return None
     choices: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
     if len(choices) > MOST_CHOICES or not all(isinstance(item, str) for item in choices):
-        raise Unprocessable(f"filters.{name} must be a text or a list of at most 1000 texts.")
+        raise Unprocessable(
+            f"The field filters.{name} must be a text or a list of at most 1000 texts."
+        )
     return choices
 
 
@@ -66,4 +68,4 @@ def _document_id(value: str) -> DocumentId:
     try:
         return DocumentId(UUID(value))
     except ValueError as error:
-        raise Unprocessable("filters.document_id must hold ids of documents.") from error
+        raise Unprocessable("The field filters.document_id must hold ids of documents.") from error

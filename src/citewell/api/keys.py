@@ -18,6 +18,7 @@ from citewell.api.deps import (
     ServicesDep,
 )
 from citewell.api.gate import Caller
+from citewell.api.patterns import NAME
 from citewell.api.schemas import Request, Wire
 from citewell.domain import INSTALLATION, PrincipalId, Role, WorkspaceId, covers
 from citewell.errors import AccessError, Conflict, NotFound, Unprocessable
@@ -39,7 +40,6 @@ from citewell.records.session import Connection
 from citewell.wiring import Services
 
 router = APIRouter(tags=["keys"])
-GROUP = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DAY_SECONDS = 86_400
 FLEET_NAME = "from the environment"
 
@@ -50,7 +50,7 @@ class NewKeyRequest(Request):
     name: ShortText
     role: Role = "viewer"
     workspaces: list[UUID] | None = Field(default=None, min_length=1, max_length=1000)
-    groups: list[Annotated[str, StringConstraints(pattern=GROUP)]] = Field(
+    groups: list[Annotated[str, StringConstraints(pattern=NAME)]] = Field(
         default_factory=list[str], max_length=100, description="What lists of readers may name."
     )
     expires_at: datetime | None = Field(
@@ -124,7 +124,7 @@ async def make(services: ServicesDep, caller: CallerDep, body: NewKeyRequest) ->
     roles = _roles_wanted(caller, body)
     expires_at = _in_utc(body.expires_at)
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise Unprocessable("expires_at lies in the past. Name a later time.")
+        raise Unprocessable("The time expires_at lies in the past. Name a later time.")
     credential = new_credential()
     new = NewKey(
         name=body.name,

@@ -150,17 +150,17 @@ class BulkRequest(Request):
         if (self.ids is None) == (self.filter is None):
             raise ValueError("must have either ids or filter")
         if self.action == "archive" and self.reason is None and not self.preview:
-            raise ValueError("must have a reason to archive")
+            raise ValueError("The field reason is missing. Say why the workspaces are archived.")
         if self.ids is not None and (self.preview or self.expected_total is not None):
-            raise ValueError("preview and expected_total go with filter, not with ids")
+            raise ValueError("The fields preview and expected_total go with filter, not with ids")
         if (
             self.filter is not None
             and not self.preview
             and (self.expected_total is None or not self.confirm)
         ):
             raise ValueError(
-                "by filter there must be expected_total and confirm: true; ask with preview: true "
-                "first, which says the total"
+                "must have expected_total and confirm: true where it has filter. Ask with preview: "
+                "true first, which says the total"
             )
         return self
 

@@ -230,8 +230,8 @@ async def _change_many(connection: Connection, body: wire.BulkRequest) -> wire.B
             return wire.BulkReply(total=len(rows), preview=True, sample=sample)
         if len(rows) != body.expected_total:
             raise Conflict(
-                f"expected_total is {body.expected_total}, but there are {len(rows)} now. Look at "
-                "the preview again.",
+                f"The field expected_total is {body.expected_total}, but there are "
+                f"{len(rows)} now. Look at the preview again.",
                 code="total_changed",
             )
         ids = [WorkspaceId(row.id) for row in rows]

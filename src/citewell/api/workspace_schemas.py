@@ -105,8 +105,27 @@ class WorkspacePage(Wire):
     next_cursor: str | None
 
 
+class Used(Wire):
+    """What questions used, and an estimate of what it cost."""
+
+    questions: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class WorkspaceUsage(Wire):
+    """What was used today (UTC), and in the last 30 days with today."""
+
+    today: Used
+    last_30_days: Used
+
+
 class WorkspaceDetail(ListedWorkspace):
-    """A workspace with what it holds; ``bytes`` are those of all kept versions' files."""
+    """A workspace with what it holds; ``bytes`` are those of all kept versions' files.
+
+    ``usage`` is null for callers who are no admins of it.
+    """
 
     documents: int
     collections: int
@@ -117,6 +136,7 @@ class WorkspaceDetail(ListedWorkspace):
     open_jobs: int
     keys: int
     people: int
+    usage: WorkspaceUsage | None
 
 
 class ChangedWorkspace(Wire):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from io import StringIO
 from typing import Any
@@ -109,7 +110,8 @@ def test_a_narrow_terminal_breaks_no_id(monkeypatch: pytest.MonkeyPatch) -> None
     show.show_table("Keys", ["id", "name", "note"], [[found, "a long name " * 9, "text " * 20]])
     printed = narrow.file.getvalue()  # type: ignore[attr-defined]
     assert found in printed
-    assert max(map(len, printed.splitlines())) <= 80 + len("\x1b[1m\x1b[0m") * 4
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    assert {len(line) for line in plain.splitlines()} == {80}
 
 
 async def test_the_workspace_comes_from_the_option_before_the_setting(

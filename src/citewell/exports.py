@@ -11,7 +11,7 @@ from uuid import UUID
 
 from citewell.domain import WorkspaceId
 from citewell.ports import BlobStore
-from citewell.records.export_rows import SOURCES, Wanted, read_rows
+from citewell.records.export_rows import SOURCES, Wanted, place_of, read_rows
 from citewell.records.exports import ExportFile, ExportFormat
 from citewell.records.session import Database
 
@@ -34,7 +34,7 @@ async def write_export(
     Holds:   the memory that it takes does not grow with the number of rows.
     Raises:  Unavailable, InsufficientStorage – nothing is stored then.
     """
-    count = 0
+    count, place = 0, place_of(workspace_id, wanted)
 
     async def parts() -> AsyncGenerator[bytes]:
         nonlocal count
@@ -42,8 +42,8 @@ async def write_export(
         yield csv_lines([columns]) if file_format == "csv" else b""
         after, more = None, True
         while more:
-            async with database.transaction(workspace_id) as connection:
-                batch = await read_rows(connection, workspace_id, wanted, after, BATCH_ROWS)
+            async with database.transaction(place) as connection:
+                batch = await read_rows(connection, place, wanted, after, BATCH_ROWS)
             count += len(batch.rows)
             told(count)
             yield encode(batch.rows, columns, file_format)

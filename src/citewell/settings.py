@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from citewell.errors import InputError
+from citewell.errors import AccessError, InputError
 
 MEBIBYTE = 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]", "localhost"})
@@ -574,11 +574,32 @@ class Settings(BaseSettings):
         return self.data / "blobs"
 
 
+def opened_by(settings: Settings) -> str | None:
+    """Name the setting by which others than this machine can reach the API; None if they cannot."""
+    if settings.host not in LOOPBACK:
+        return "CITEWELL_HOST"
+    if not LOOPBACK.issuperset(settings.allowed_hosts):
+        return "CITEWELL_ALLOWED_HOSTS"
+    return "CITEWELL_PROXIES" if settings.proxies else None
+
+
 def key_required(settings: Settings) -> bool:
     """Say whether every request needs a key: always, unless only this machine can reach the API."""
-    if settings.auth.mode != "auto":
-        return settings.auth.mode == "required"
-    return bool(settings.proxies) or not {settings.host, *settings.allowed_hosts} <= LOOPBACK
+    return settings.auth.mode == "required" or opened_by(settings) is not None
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Refuse to be without authentication where others can reach the API.
+
+    Raises:  AccessError – the message names the settings that do not go together.
+    """
+    opening = opened_by(settings)
+    if settings.auth.mode == "off" and opening is not None:
+        raise AccessError(
+            f"Citewell does not run without authentication where {opening} lets others reach it: "
+            "they could read your documents. Remove CITEWELL_AUTH__MODE=off, or let "
+            f"{opening} be for this machine only."
+        )
 
 
 NOT_SETTINGS = {"CITEWELL_URL"}

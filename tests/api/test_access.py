@@ -1,6 +1,8 @@
 """Who may call: keys, roles, workspaces, and the same refusal for all who may not."""
 
+import zlib
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
@@ -10,12 +12,15 @@ from sqlalchemy import text
 
 from api.keyring import LOCAL_KEY, OWNER, REQUIRED, bearer, make_key, make_workspace
 from api.stage import Api, open_api, require_problem
+from citewell.api.app import create_app
 from citewell.api.rights import RIGHTS
+from citewell.cli.server import require_keys
 from citewell.domain import PUBLIC_WORKSPACE
-from citewell.errors import InputError
+from citewell.errors import AccessError, InputError
 from citewell.ingest.pipeline import IngestPipeline
-from citewell.records.credentials import new_credential, read_credential
+from citewell.records.credentials import DIGITS, new_credential, read_credential
 from citewell.records.fleet_keys import read_fleet_keys
+from citewell.records.workspaces import UNKNOWN_WORKSPACE
 from citewell.settings import AuthSettings, Settings, key_required
 
 
@@ -148,6 +153,66 @@ async def test_a_denied_change_and_a_done_one_are_recorded_with_their_actor(guar
     ]
 
 
+async def test_a_forged_secret_does_not_mark_a_key_as_used(guarded: Api) -> None:
+    key = await make_key(guarded, "viewer")
+    body = key[:15] + new_credential().text[15:58]
+    check, rest = "", zlib.crc32(body.encode())
+    for _ in range(6):
+        rest, digit = divmod(rest, len(DIGITS))
+        check = DIGITS[digit] + check
+    assert read_credential(body + check) is not None, "it is refused for its secret alone"
+    reply = await guarded.client.get("/me", headers=bearer(body + check))
+    require_problem(reply, 401, "unauthenticated")
+
+    async def used() -> Any:
+        listed = (await guarded.client.get("/keys", headers=OWNER)).json()["keys"]
+        return next(each["last_used_at"] for each in listed if each["hint"] == key[:15])
+
+    assert await used() is None
+    assert (await guarded.client.get("/me", headers=bearer(key))).status_code == 200
+    assert await used() is not None
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/ingest/"])
+async def test_texts_need_an_editor_with_and_without_the_slash(guarded: Api, path: str) -> None:
+    for role, status in (("viewer", 403), ("editor", 202)):
+        headers = bearer(await make_key(guarded, role))
+        reply = await guarded.client.post(path, json={"texts": ["a text"]}, headers=headers)
+        assert reply.status_code == status, reply.text
+
+
+async def test_a_key_is_made_for_workspaces_by_name_or_id(guarded: Api) -> None:
+    one, two = await make_workspace(guarded, "Team one"), await make_workspace(guarded, "Team two")
+    body = {"name": "x", "role": "editor", "workspaces": ["Team one", str(two), str(one)]}
+    made = await guarded.client.post("/keys", json=body, headers=OWNER)
+    assert made.json()["roles"] == {str(one): "editor", str(two): "editor"}
+    admin = bearer(await make_key(guarded, "admin", one))
+    for named in ("Team two", str(two), "no team"):
+        reply = await guarded.client.post(
+            "/keys", json={"name": "x", "workspaces": [named]}, headers=admin
+        )
+        detail = require_problem(reply, 404)["detail"]
+        assert detail == UNKNOWN_WORKSPACE
+
+
+async def test_an_admin_sees_a_key_of_several_workspaces_and_rules_it_not(guarded: Api) -> None:
+    one, two = await make_workspace(guarded), await make_workspace(guarded)
+    admin = bearer(await make_key(guarded, "admin", one))
+    await make_key(guarded, "viewer", two)
+    body = {"name": "both", "role": "editor", "workspaces": [str(one), str(two)]}
+    both = (await guarded.client.post("/keys", json=body, headers=OWNER)).json()
+    assert both["manageable"]
+    listed = (await guarded.client.get("/keys", headers=admin)).json()["keys"]
+    assert [(key["name"], key["roles"], key["manageable"]) for key in listed] == [
+        ("both", {str(one): "editor"}, False), ("a admin", {str(one): "admin"}, True),
+    ]  # fmt: skip
+    path = f"/keys/{both['id']}"
+    assert (await guarded.client.get(path, headers=admin)).json() == listed[0]
+    require_problem(await guarded.client.post(f"{path}/rotate", headers=admin), 404)
+    require_problem(await guarded.client.delete(path, headers=admin), 404)
+    assert (await guarded.client.get("/me", headers=bearer(both["key"], one))).is_success
+
+
 async def test_an_admin_rules_keys_of_own_workspaces_only(guarded: Api) -> None:
     own, foreign = await make_workspace(guarded), await make_workspace(guarded)
     admin = bearer(await make_key(guarded, "admin", own))
@@ -162,7 +227,9 @@ async def test_an_admin_rules_keys_of_own_workspaces_only(guarded: Api) -> None:
     body = {"name": "x", "workspaces": [str(own), str(foreign)]}
     require_problem(await post("/keys", json=body, headers=admin), 404)
     listed = (await client.get("/keys", headers=admin)).json()["keys"]
-    assert {key["hint"] for key in listed} == {made.json()["hint"], admin["Authorization"][7:22]}
+    own = {made.json()["hint"], admin["Authorization"][7:22]}
+    assert {key["hint"] for key in listed} == own | {shared[:15]}
+    assert {key["hint"] for key in listed if key["manageable"]} == own
     assert "key" not in listed[0]
     everything = (await client.get("/keys", headers=OWNER)).json()["keys"]
     ids = {key["hint"]: key["id"] for key in everything}
@@ -170,9 +237,9 @@ async def test_an_admin_rules_keys_of_own_workspaces_only(guarded: Api) -> None:
         for reply in (
             await client.delete(f"/keys/{ids[hidden]}", headers=admin),
             await post(f"/keys/{ids[hidden]}/rotate", headers=admin),
-            await client.get(f"/keys/{ids[hidden]}", headers=admin),
         ):
             require_problem(reply, 404, "not_found")
+    require_problem(await client.get(f"/keys/{ids[owners[:15]]}", headers=admin), 404)
 
 
 async def test_a_rotated_key_works_on_for_the_overlap_and_a_revoked_one_does_not(
@@ -254,6 +321,29 @@ def test_a_key_is_required_wherever_others_can_reach_the_api() -> None:
     assert required(host="0.0.0.0")
     assert required(allowed_hosts=("localhost", "citewell.example.org"))
     assert required(auth=AuthSettings(mode="required"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "changes"),
+    [
+        ("CITEWELL_HOST", {"host": "0.0.0.0"}),
+        ("CITEWELL_ALLOWED_HOSTS", {"allowed_hosts": ("*",)}),
+        ("CITEWELL_ALLOWED_HOSTS", {"allowed_hosts": ("localhost", "citewell.example.org")}),
+        ("CITEWELL_PROXIES", {"proxies": (ip_network("127.0.0.1"),)}),
+    ],
+)
+def test_authentication_is_not_off_where_others_can_reach_the_api(
+    variable: str, changes: dict[str, Any]
+) -> None:
+    off = AuthSettings(mode="off")
+    settings = Settings().model_copy(update={"auth": off, **changes})
+    assert key_required(settings)  # if it were let in, it would still ask
+    for start in (create_app, require_keys):
+        with pytest.raises(AccessError, match=variable):
+            start(settings)
+    alone = Settings().model_copy(update={"auth": off})
+    require_keys(alone)
+    assert not key_required(alone)
 
 
 async def test_keys_of_the_environment_are_stored_once_by_their_digest(

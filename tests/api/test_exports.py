@@ -9,6 +9,7 @@ import os
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,9 +19,10 @@ from sqlalchemy import text
 
 from api.keyring import OWNER, bearer, make_key, make_workspace, open_guarded
 from api.stage import Api, require_problem
-from citewell.domain import PUBLIC_WORKSPACE, JobId
+from citewell.domain import INSTALLATION, PUBLIC_WORKSPACE, JobId
 from citewell.errors import LeaseLost
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.audit_chain import verify_chains
 from citewell.records.leases import claim_jobs, requeue_expired
 from citewell.records.verify import verify
 from citewell.settings import Settings
@@ -154,6 +156,56 @@ async def test_the_audit_log_is_exported_with_the_export_itself(fresh: Api) -> N
         "document.upload", "export.add", "export.download", "export.delete", "export.add",
         "export.download",
     ]  # fmt: skip
+
+
+def chain_of(workspace: UUID, rows: list[dict[str, Any]]) -> list[str]:
+    """Make the hashes again by what docs/audit.md says, of nothing but an export's rows."""
+    link, made = bytes(32), []
+    for row in rows:
+        at = datetime.fromisoformat(row["created_at"])
+        micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        names = ("action", "target", "actor", "principal_id", "request_id", "outcome")
+        words = [row[name] for name in names]
+        written = json.dumps([str(workspace), row["id"], *words, micros], ensure_ascii=False)
+        link = hashlib.sha256(link + written.encode()).digest()
+        made.append(link.hex())
+    return made
+
+
+async def test_an_exported_log_can_be_checked_against_an_anchor(fresh: Api) -> None:
+    for number in range(3):
+        await fresh.add(f"{number}.txt", f"The text of document ü{number}.")
+    _, content = await export(fresh, "audit")
+    rows = rows_of(content)
+    assert [row["position"] for row in rows] == [1, 2, 3, 4]
+    assert chain_of(PUBLIC_WORKSPACE, rows) == [row["hash"] for row in rows]
+    (chain,) = await verify_chains(fresh.services.database, PUBLIC_WORKSPACE, ())
+    assert (chain.length - 1, chain.broken) == (4, ()), "the download came after"
+    listed = (await fresh.client.get("/audit")).json()["entries"]
+    of_list = {each["position"]: (each["id"], each["hash"]) for each in listed}
+    assert [of_list[row["position"]] for row in rows] == [(row["id"], row["hash"]) for row in rows]
+
+
+async def test_an_owner_alone_exports_what_concerns_the_installation(guarded: Api) -> None:
+    await make_key(guarded, "owner")
+    admin = bearer(await make_key(guarded, "admin"))
+    asked = {"kind": "audit", "filters": {"installation": True}}
+    reply = await guarded.client.post("/exports", json=asked, headers=admin)
+    require_problem(reply, 403, "forbidden")
+    guarded.client.headers.update(OWNER)
+    made, content = await export(guarded, "audit", filters=asked["filters"])
+    rows = rows_of(content)
+    assert "key.add" in [row["action"] for row in rows]
+    assert "export.add" not in [row["action"] for row in rows]
+    assert chain_of(INSTALLATION, rows) == [row["hash"] for row in rows]
+    path = f"/exports/{made['export_id']}"
+    for method, place in (
+        ("GET", path), ("GET", f"{path}/download"), ("POST", f"{path}/retry"), ("DELETE", path),
+    ):  # fmt: skip
+        require_problem(await guarded.client.request(method, place, headers=admin), 404)
+    listed = await guarded.client.get("/exports", headers=admin)
+    assert listed.json()["exports"] == []
+    assert len((await guarded.client.get("/exports")).json()["exports"]) == 1
 
 
 async def test_an_export_ends_where_it_was_asked_for(fresh: Api) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -99,13 +100,22 @@ async def test_a_hidden_document_is_unknown_by_every_address(hall: Hall) -> None
     ways = [("GET", ""), ("GET", "/text"), ("GET", "/versions"), ("GET", "/chunks")]
     shown = (await hall.send("reader", "GET", path)).json()
     assert shown["readers"] == ["group:finance"]
+    unknown = f"/documents/{uuid4()}"
+    said = "There is no document with that id. GET /documents lists them."
     for method, rest in ways:
         assert (await hall.send("reader", method, path + rest)).status_code == 200
-        require_problem(await hall.send("viewer", method, path + rest), 404, "not_found")
-    body = {"readers": ["role:editor"]}
-    for method, rest in (("POST", "/reindex"), ("DELETE", ""), ("PUT", "/readers")):
-        request = {"json": body} if method == "PUT" else {}
-        require_problem(await hall.send("editor", method, path + rest, **request), 404)
+        for place in (path, unknown):
+            refused = await hall.send("viewer", method, place + rest)
+            assert require_problem(refused, 404, "not_found")["detail"] == said
+    for readers in (["role:editor"], []):
+        body = {"readers": readers}
+        for method, rest in (("POST", "/reindex"), ("DELETE", ""), ("PUT", "/readers")):
+            request = {"json": body} if method == "PUT" else {}
+            for place in (path, unknown):
+                refused = await hall.send("editor", method, place + rest, **request)
+                assert require_problem(refused, 404)["detail"] == said
+    noted = "SELECT count(*) FROM audit_log WHERE workspace_id = :w AND outcome = 'denied'"
+    assert await hall.value(noted) == 0
     again = {"document_id": hall.secret}
     require_problem(await hall.send("editor", "POST", "/rag/pipeline", json=again), 404)
     version = {"version_id": shown["version_id"]}
@@ -126,6 +136,31 @@ async def test_lists_and_counts_leave_it_out(hall: Hall) -> None:
     for who, known in (("clerk", 1), ("editor", 0)):
         reply = await hall.send(who, "POST", "/documents/known", json=body)
         assert len(reply.json()["files"]) == known
+
+
+async def test_a_workspaces_counts_and_quotas_do_not_tell_of_it(hall: Hall) -> None:
+    path = f"/workspaces/{hall.workspace}"
+    for who, seen in (("admin", 2), ("reader", 2), ("viewer", 1)):
+        shown = (await hall.send(who, "GET", path)).json()
+        assert (shown["documents"], shown["chunks"]) == (seen, seen)
+    headers = OWNER | {"X-Workspace-ID": str(hall.workspace)}
+    for most, told in ((2, "2 documents"), (1, "1 document")):
+        await hall.api.client.put("/quotas", json={"documents": most}, headers=headers)
+        refused = require_problem(await hall.upload("editor", "more.txt", "text"), 429)["detail"]
+        assert refused == (
+            f"The workspace may hold {told}, and this would be more. Delete documents, or ask an "
+            "owner for a larger quota."
+        )
+
+
+async def test_export_jobs_are_hidden_where_a_document_is(hall: Hall) -> None:
+    """How far an export is tells how many documents there are."""
+    made = (await hall.send("admin", "POST", "/exports", json={"kind": "documents"})).json()
+    for who, sees in (("admin", True), ("reader", True), ("editor", False), ("viewer", False)):
+        jobs = (await hall.send(who, "GET", "/jobs")).json()["jobs"]
+        assert (made["export_id"] in {job["job_id"] for job in jobs}) is sees
+        reply = await hall.send(who, "GET", f"/jobs/{made['export_id']}")
+        assert reply.status_code == (200 if sees else 404)
 
 
 async def test_its_jobs_are_hidden_with_it_and_after_it(hall: Hall) -> None:

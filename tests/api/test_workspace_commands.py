@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from api.keyring import LOCAL_KEY, open_guarded
 from api.scripted import served
+from citewell.cli import show
 from citewell.cli.app import app
+from citewell.cli.client import in_commands
 from citewell.errors import CitewellError, InputError
 from citewell.ingest.pipeline import IngestPipeline
 from citewell.settings import Settings, WorkspaceSettings
@@ -73,6 +78,40 @@ async def test_a_workspace_from_its_making_to_the_proof_of_its_end(run: Any) -> 
     assert (proof["workspace_id"], proof["blobs_left"]) == (made["id"], 0)
     assert "Clocks" not in await run("workspace", "list")
     assert "local" in await run("workspace", "purges")
+
+
+async def test_ids_can_be_copied_and_sentences_name_commands(run: Any) -> None:
+    made = json.loads(await run("workspace", "create", "A team", "--json"))
+    await run("-w", "A team", "key", "create", "x" * 150, "--workspace", "A team")
+    key = json.loads(await run("key", "create", "y", "--workspace", made["id"], "--json"))
+    assert list(key["roles"]) == [made["id"]]
+    listed = await run("key", "list")
+    assert key["id"] in listed
+    assert "x" * 150 in listed, "a pipe has no width"
+    shown = await run("workspace", "show", "A team")
+    assert "used today" in shown
+    assert "0 questions, 0 tokens, 0.0000 US dollars" in shown
+    with pytest.raises(InputError, match="`citewell documents` lists them"):
+        await run("documents", made["id"])
+    with pytest.raises(InputError, match="`citewell workspace list` lists yours"):
+        await run("-w", "nobody", "documents")
+
+
+def test_a_header_is_an_option_on_the_command_line() -> None:
+    said = in_commands("Your key belongs to several workspaces. Name one in X-Workspace-ID.")
+    assert said.endswith("Name one with -w NAME before the command, or in CITEWELL_WORKSPACE.")
+    assert in_commands("GET /jobs/{job_id} says") == "GET /jobs/{job_id} says"
+
+
+def test_a_narrow_terminal_breaks_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = Console(file=StringIO(), force_terminal=True, width=80, highlight=False)
+    monkeypatch.setattr(show, "console", narrow)
+    found = "018f2d4e-0000-7000-8000-000000000000"
+    show.show_table("Keys", ["id", "name", "note"], [[found, "a long name " * 9, "text " * 20]])
+    printed = narrow.file.getvalue()  # type: ignore[attr-defined]
+    assert found in printed
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    assert {len(line) for line in plain.splitlines()} == {80}
 
 
 async def test_the_workspace_comes_from_the_option_before_the_setting(

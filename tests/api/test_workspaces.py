@@ -13,6 +13,7 @@ from api.scripted import CLOCK, TEXT
 from api.stage import Api, require_problem
 from citewell.domain import PUBLIC_WORKSPACE
 from citewell.ingest.pipeline import IngestPipeline
+from citewell.records.usage import NO_COLLECTION
 from citewell.settings import Settings, WorkspaceSettings
 
 SOME_ID = "6f1c0de2-33a1-4c1e-9d0e-0f4f5d1f7a11"
@@ -358,6 +359,33 @@ async def test_a_workspace_is_deleted_only_by_its_name_when_it_is_archived(guard
     assert (await guarded.client.get(path, headers=OWNER)).status_code == 200
 
 
+async def test_what_was_used_is_shown_to_admins(guarded: Api) -> None:
+    own = await made(guarded, "used")
+    admin, viewer = [bearer(await make_key(guarded, role, own)) for role in ("admin", "viewer")]
+    guarded.client.headers.update(admin)
+    await guarded.add("a.txt", TEXT)
+    await guarded.ask(CLOCK)
+    del guarded.client.headers["Authorization"]
+    async with guarded.services.database.transaction(own) as connection:
+        days = text(
+            "INSERT INTO usage_days (workspace_id, day, collection_id, shard, questions, "
+            "input_tokens, output_tokens, micro_usd, documents, bytes, chunks) SELECT :w, "
+            "(now() AT TIME ZONE 'UTC')::date - days, :c, 0, 2, 30, 4, 500000, 0, 0, 0 "
+            "FROM unnest(ARRAY[29, 30]) AS days"
+        )
+        await connection.execute(days, {"w": own, "c": NO_COLLECTION})
+    for headers in (OWNER, admin):
+        usage = (await guarded.client.get(f"/workspaces/{own}", headers=headers)).json()["usage"]
+        assert usage == {
+            "today": {"questions": 1, "input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0},
+            "last_30_days": {
+                "questions": 3, "input_tokens": 30, "output_tokens": 4, "cost_usd": 0.5,
+            },
+        }  # fmt: skip
+    shown = await guarded.client.get(f"/workspaces/{own}", headers=viewer)
+    assert shown.json()["usage"] is None
+
+
 async def test_a_purged_workspace_leaves_a_proof_and_nothing_else(guarded: Api) -> None:
     own, other = await made(guarded, "own"), await made(guarded, "other")
     only, both = (
@@ -368,6 +396,11 @@ async def test_a_purged_workspace_leaves_a_proof_and_nothing_else(guarded: Api) 
     alone = await guarded.add("alone.txt", TEXT)
     shared = await guarded.add("shared.txt", "Shared by two workspaces, word for word.")
     await guarded.ask(CLOCK)
+    exported = await guarded.client.post("/exports", json={"kind": "documents"})
+    await guarded.work()
+    exported = await guarded.client.get(f"/exports/{exported.json()['export_id']}")
+    file = exported.json()["sha256"]
+    assert await guarded.services.blobs.find_path(file) is not None
     guarded.client.headers.update(both | {"X-Workspace-ID": str(other)})
     await guarded.add("shared.txt", "Shared by two workspaces, word for word.")
     del guarded.client.headers["Authorization"], guarded.client.headers["X-Workspace-ID"]
@@ -393,9 +426,10 @@ async def test_a_purged_workspace_leaves_a_proof_and_nothing_else(guarded: Api) 
     assert (removed["memberships"], removed["answers"]) == (2, 1)
     assert removed["chunks"] == removed["vectors_384"] == removed["chunk_terms"] == 2
     assert proof["bytes_removed"]["vectors_384"] > 2 * 768
-    assert (proof["blobs_removed"], proof["blobs_left"]) == (1, 0)
-    assert proof["blob_bytes_removed"] == len(TEXT.encode())
+    assert (proof["blobs_removed"], proof["blobs_left"]) == (2, 0)
+    assert proof["blob_bytes_removed"] == len(TEXT.encode()) + exported.json()["size_bytes"]
     blobs = guarded.services.blobs
+    assert await blobs.find_path(file) is None
     assert await blobs.find_path(alone["sha256"]) is None
     assert await blobs.find_path(shared["sha256"]) is not None
     assert (await actions(guarded, own))[-3:] == ["workspace.delete", "key.revoke",

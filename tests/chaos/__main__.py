@@ -21,6 +21,7 @@ from chaos.installation import open_installation
 from chaos.kills import kill_rounds
 from chaos.mutations import upload_mutations
 from chaos.outcome import Outcome, merge, table
+from chaos.requests import many_requests
 from chaos.rounds import Bench, open_bench
 from chaos.sites import failpoint_rounds
 from chaos.streams import leaving_readers, many_streams
@@ -94,6 +95,12 @@ def streams(options: argparse.Namespace) -> Iterator[Outcome]:
     yield leaving_readers(options.readers, WORKSPACES, options.seed)
 
 
+def requests(options: argparse.Namespace) -> Iterator[Outcome]:
+    """Requests of every form that the description allows, and of those that it does not."""
+    with open_installation(CITEWELL_AUTH__MODE="required") as installation:
+        yield many_requests(installation, options.examples, options.seed)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "kills": kills,
     "failpoints": failpoints,
@@ -102,6 +109,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "disk": disk,
     "mutations": mutations,
     "streams": streams,
+    "requests": requests,
 }
 
 
@@ -115,6 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--down", type=float, default=60, help="seconds without a broker")
     parser.add_argument("--streams", type=int, default=1000, help="streams at the same moment")
     parser.add_argument("--readers", type=int, default=2000, help="readers who leave")
+    parser.add_argument("--examples", type=int, default=50, help="requests for each address")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     return parser.parse_args()
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi
 from starlette.formparsers import MultiPartParser
 
@@ -43,12 +43,13 @@ from citewell.api.access_gate import AccessGate
 from citewell.api.answer_stream import LiveAnswers
 from citewell.api.gate import Gate
 from citewell.api.keys import add_fleet_keys
+from citewell.api.known_query import refuse_unknown_query
 from citewell.api.limits import FailureLimit, Limits, RequestLimit
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.api.readmission import Readmission
 from citewell.api.rights_described import describe_rights
-from citewell.settings import Settings, key_required
+from citewell.settings import Settings, key_required, refuse_open_door
 from citewell.wiring import open_services
 
 STOP_SECONDS = 1.0
@@ -82,7 +83,11 @@ RESPONSES: dict[int | str, dict[str, object]] = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application; it opens its services when it starts."""
+    """Make the application; it opens its services when it starts.
+
+    Raises:  AccessError – others can reach it, and it would ask nobody who they are.
+    """
+    refuse_open_door(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -109,6 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_query)],
         responses=RESPONSES,
         docs_url=None,
         redoc_url=None,

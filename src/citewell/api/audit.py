@@ -28,6 +28,7 @@ Moment = Annotated[datetime | None, Query(description="UTC if it names no zone."
 class AuditEntry(Wire):
     """One row: who did what to which target, and its link in the chain."""
 
+    id: int
     position: int
     created_at: datetime
     action: str

@@ -165,7 +165,7 @@ class PolicyRequest(Request):
     @model_validator(mode="after")
     def _no_blank_scope(self) -> Self:
         if self.scope is not None and not self.scope.strip():
-            raise ValueError("scope must say what questions may be about, or be null")
+            raise ValueError("The field scope must say what questions may be about, or be null")
         return self
 
 

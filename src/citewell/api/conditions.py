@@ -56,9 +56,11 @@ class ConditionReader:
     def read(self, given: Any, path: str, depth: int = 0) -> list[Filter]:
         """Return an object's filters, all of which must hold."""
         if not isinstance(given, dict):
-            raise Unprocessable(f"{path} must be an object of filters.")
+            raise Unprocessable(f"The field {path} must be an object of filters.")
         if depth > DEEPEST_FILTERS:
-            raise Unprocessable(f"{path} is nested too deep: at most {DEEPEST_FILTERS} levels.")
+            raise Unprocessable(
+                f"The field {path} is nested too deep: at most {DEEPEST_FILTERS} levels."
+            )
         rest = dict(cast("dict[str, Any]", given))
         found: list[Filter] = []
         for name in (*LISTS, *DATES, *JOINS):
@@ -74,7 +76,9 @@ class ConditionReader:
                 found.append(self._group(value, place, JOINS[name], depth))
         metadata: Any = rest.pop("metadata", {})
         if not isinstance(metadata, dict):
-            raise Unprocessable(f"{path}.metadata must be an object of fields and values.")
+            raise Unprocessable(
+                f"The field {path}.metadata must be an object of fields and values."
+            )
         fields = {**rest, **cast("dict[str, Any]", metadata)}
         for key, wanted in fields.items():
             found += self._field(key, wanted, f"{path}.{_shown(key)}")
@@ -86,7 +90,7 @@ class ConditionReader:
         elif isinstance(given, list) and given:
             parts = cast("list[Any]", given)
         else:
-            raise Unprocessable(f"{path} must be a list of objects, with one at least.")
+            raise Unprocessable(f"The field {path} must be a list of objects, with one at least.")
         if len(parts) > MOST_FIELDS:
             raise Unprocessable(TOO_MANY)
         places = [path] if join == "none" else [f"{path}[{n}]" for n in range(len(parts))]
@@ -104,19 +108,21 @@ class ConditionReader:
         if about == "document_id":
             choices = [str(each) for each in ids_of(choices, path)]
         elif about == "section" and not all(each.strip() for each in choices):
-            raise Unprocessable(f"{path} must name a section: its number or its title.")
+            raise Unprocessable(f"The field {path} must name a section: its number or its title.")
         elif about == "section":
             choices = [" ".join(each.split()) for each in choices]
         return Condition(about, "in", choices)
 
     def _dates(self, given: Any, path: str, about: About) -> list[Filter]:
         if not isinstance(given, dict) or not given or not COMPARING.keys() >= set(given):  # pyright: ignore[reportUnknownArgumentType]
-            raise Unprocessable(f"{path} must be an object of gt, gte, lt and lte with dates.")
+            raise Unprocessable(
+                f"The field {path} must be an object of gt, gte, lt and lte with dates."
+            )
         found: list[Filter] = []
         for name, value in cast("dict[str, Any]", given).items():
             self.count(1)
             if not (isinstance(value, str) and is_moment(value)):
-                raise Unprocessable(f"{path}.{name} must be a date, such as 2024-05-31.")
+                raise Unprocessable(f"The field {path}.{name} must be a date, such as 2024-05-31.")
             found.append(Condition(about, COMPARING[name], value))
         return found
 
@@ -129,7 +135,7 @@ class ConditionReader:
         unknown = sorted(operators.keys() - OPERATORS)
         if unknown:
             raise Unprocessable(
-                f"{path} has no operator {_shown(unknown[0])!r}. There are "
+                f"The field {path} has no operator {_shown(unknown[0])!r}. There are "
                 f"{', '.join(sorted(OPERATORS))}; an object as a value is written "
                 '{"eq": {…}}.'
             )
@@ -142,19 +148,21 @@ class ConditionReader:
             return _equal(key, [value], unless=name == "ne")
         if name in {"in", "nin"}:
             if not isinstance(value, list):
-                raise Unprocessable(f"{path} must be a list of values.")
+                raise Unprocessable(f"The field {path} must be a list of values.")
             return _equal(key, cast("list[Any]", value), unless=name == "nin")
         if name == "exists":
             if not isinstance(value, bool):
-                raise Unprocessable(f"{path} must be true or false.")
+                raise Unprocessable(f"The field {path} must be true or false.")
             return Condition("metadata", "exists", value, key)
         if name == "contains":
             if not isinstance(value, str) or not 0 < len(value) <= LONGEST_PART:
-                raise Unprocessable(f"{path} must be a text of 1 to {LONGEST_PART} characters.")
+                raise Unprocessable(
+                    f"The field {path} must be a text of 1 to {LONGEST_PART} characters."
+                )
             return Condition("metadata", "contains", value, key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not (isinstance(value, str) and is_moment(value)):
-            raise Unprocessable(f"{path} must be a number, or a date such as 2024-05-31.")
+            raise Unprocessable(f"The field {path} must be a number, or a date such as 2024-05-31.")
         return Condition("metadata", COMPARING[name], value, key)
 
 
@@ -165,7 +173,7 @@ def texts_of(value: Any, path: str) -> list[str]:
     """
     choices: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
     if len(choices) > MOST_CHOICES or not all(isinstance(item, str) for item in choices):
-        raise Unprocessable(f"{path} must be a text or a list of at most 1000 texts.")
+        raise Unprocessable(f"The field {path} must be a text or a list of at most 1000 texts.")
     return choices
 
 
@@ -177,7 +185,7 @@ def ids_of(choices: Sequence[str], path: str) -> list[UUID]:
     try:
         return [UUID(value) for value in choices]
     except ValueError as error:
-        raise Unprocessable(f"{path} must hold ids of documents.") from error
+        raise Unprocessable(f"The field {path} must hold ids of documents.") from error
 
 
 def _numbered(given: Any) -> Any:

@@ -12,6 +12,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from citewell.api.gate import Caller, Gate
+from citewell.api.patterns import NAME
 from citewell.domain import (
     AnswerId,
     DocumentId,
@@ -147,7 +148,7 @@ CleanJson = Annotated[dict[str, Any], AfterValidator(storable_json)]
 Password = Annotated[SecretStr, Field(max_length=1000), AfterValidator(storable_secret)]
 CollectionName = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
+    StringConstraints(pattern=NAME),
 ]
 ServicesDep = Annotated[Services, Depends(get_services)]
 CallerDep = Annotated[Caller, Depends(get_caller)]

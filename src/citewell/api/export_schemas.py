@@ -31,7 +31,7 @@ class ExportFilters(Request):
             moment: datetime | None = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 setattr(self, name, moment.replace(tzinfo=UTC))
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
 
 class ChatLogFilters(ExportFilters):
@@ -47,6 +47,9 @@ class ChatLogFilters(ExportFilters):
 class AuditFilters(ExportFilters):
     """Filters of the audit log."""
 
+    installation: bool = Field(
+        default=False, description="What concerns no workspace, such as owners' keys; for owners."
+    )
     action: Name | None = None
     actor: Name | None = None
     outcome: Outcome | None = None

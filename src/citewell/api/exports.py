@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, Response
 
 from citewell.api.context import request_id
 from citewell.api.deps import (
+    CallerDep,
     CursorQuery,
     LimitQuery,
     ServicesDep,
@@ -19,10 +20,12 @@ from citewell.api.export_schemas import Export, ExportPage
 from citewell.api.export_schemas import NewExport as Asked
 from citewell.api.once import Accepted, AttemptDep, do_once
 from citewell.domain import ExportId, JobId
-from citewell.errors import Conflict, NotFound
+from citewell.errors import AccessError, Conflict, NotFound
 from citewell.records.audit import add_audit
 from citewell.records.blobs import remove_unused_blobs
+from citewell.records.export_rows import OF_INSTALLATION
 from citewell.records.exports import (
+    UNKNOWN,
     ExportFormat,
     ExportRow,
     NewExport,
@@ -45,18 +48,36 @@ async def export_id(export_id: Annotated[str, Path(description="The export's id.
     return ExportId(known_uuid(export_id))
 
 
-ExportIdDep = Annotated[ExportId, Depends(export_id)]
+async def visible_export(
+    services: ServicesDep,
+    caller: CallerDep,
+    workspace_id: WorkspaceDep,
+    named: Annotated[ExportId, Depends(export_id)],
+) -> ExportId:
+    """Return an export's id; what holds rows of the installation is known to owners only."""
+    if not caller.principal.is_owner:
+        async with services.database.transaction(workspace_id) as connection:
+            row = await get_export(connection, workspace_id, named)
+        if row.filters.get(OF_INSTALLATION):
+            raise NotFound(UNKNOWN)
+    return named
+
+
+ExportIdDep = Annotated[ExportId, Depends(visible_export)]
 
 
 @router.post("", status_code=202, response_model=Export)
 async def make(
     services: ServicesDep,
+    caller: CallerDep,
     workspace_id: WorkspaceDep,
     attempt: AttemptDep,
     body: Asked,
 ) -> Response:
     """Have records written to a file; a worker does it. An archived workspace has exports too."""
     filters = body.filters.to_json()
+    if filters.get(OF_INSTALLATION) and not caller.principal.is_owner:
+        raise AccessError("Only an owner exports what concerns the whole installation.")
     new = NewExport(body.kind, body.format, filters, services.settings.exports.keep_days)
 
     async def effect(connection: Connection) -> Accepted:
@@ -73,13 +94,16 @@ async def make(
 @router.get("")
 async def list_all(
     services: ServicesDep,
+    caller: CallerDep,
     workspace_id: WorkspaceDep,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> ExportPage:
     """List exports, newest first."""
     async with services.database.transaction(workspace_id) as connection:
-        page = await list_exports(connection, workspace_id, limit, cursor)
+        page = await list_exports(
+            connection, workspace_id, limit, cursor, of_installation=caller.principal.is_owner
+        )
     return ExportPage(exports=[_wire(row) for row in page.items], next_cursor=page.next_cursor)
 
 

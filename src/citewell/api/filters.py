@@ -47,7 +47,7 @@ def read_filters(filters: dict[str, Any] | None) -> Scope:
     names = _choices(given.pop("document_name", None), "document_name")
     metadata: Any = given.pop("metadata", {})
     if not isinstance(metadata, dict):
-        raise Unprocessable("filters.metadata must be an object of fields and values.")
+        raise Unprocessable("The field filters.metadata must be an object of fields and values.")
     special = {name: given.pop(name) for name in RESERVED if name in given}
     fields: dict[str, Any] = {**given, **metadata}
     compared = {key: wanted for key, wanted in fields.items() if is_comparison(wanted)}

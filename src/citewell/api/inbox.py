@@ -27,7 +27,8 @@ def open_inbox_file(inbox: Path | None, file_name: str) -> BinaryIO:
     parts = file_name.split("/")
     if "\\" in file_name or any(part in {"", ".", ".."} for part in parts):
         raise Unprocessable(
-            "file_name must be a path below the inbox, such as reports/may.pdf, without . and .."
+            "The field file_name must be a path below the inbox, such as reports/may.pdf, "
+            "without . and .."
         )
     try:
         folder = os.open(inbox, os.O_RDONLY | os.O_DIRECTORY)
@@ -54,5 +55,5 @@ def open_inbox_file(inbox: Path | None, file_name: str) -> BinaryIO:
         os.close(folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise Unprocessable("file_name names a folder or something else that is no file.")
+        raise Unprocessable("The field file_name names a folder or something else that is no file.")
     return os.fdopen(file, "rb")

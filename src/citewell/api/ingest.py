@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import io
+import json
 import re
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from citewell.api.context import request_id
 from citewell.api.deps import JobIdDep, ServicesDep, WorkspaceDep
 from citewell.api.metadata import check_metadata
 from citewell.api.once import Accepted, AttemptDep
+from citewell.api.refusals import tell
 from citewell.api.uploads import (
     Incoming,
     Refused,
@@ -90,7 +91,9 @@ async def add(
     for place, item in enumerate(stored):
         if isinstance(item, Refused):
             await remove_unneeded(services, stored)
-            raise type(item.error)(f"texts.{place}: {item.error.message}")
+            raise type(item.error)(
+                f"The field texts[{place}] cannot be taken. {item.error.message}"
+            )
     return await take_once(services, workspace_id, attempt, stored, content, effect)
 
 
@@ -117,8 +120,9 @@ def _read(
     try:
         given = job_schemas.NewTexts.model_validate_json(body)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError(problems) from error
+        problems = error.errors(include_url=False)
+        written = None if problems[0]["type"] == "json_invalid" else json.loads(body)
+        raise Unprocessable(tell(problems, written)) from error
     if len(given.texts) > max_texts:
         raise TooLarge("There are too many texts in this request. Send them in smaller groups.")
     readers = None if given.readers is None else tuple(given.readers)

@@ -163,7 +163,7 @@ class PipelineRequest(Request):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.file_name is None) == (self.document_id is None):
-            raise ValueError("give either file_name or document_id")
+            raise ValueError("must have either file_name or document_id")
         return self
 
 

@@ -11,6 +11,7 @@ from citewell.api.chat_schemas import ShortText
 from citewell.api.context import request_id
 from citewell.api.deps import (
     CallerDep,
+    CleanText,
     CursorQuery,
     GateDep,
     KeyIdDep,
@@ -18,6 +19,7 @@ from citewell.api.deps import (
     ServicesDep,
 )
 from citewell.api.gate import Caller
+from citewell.api.patterns import NAME
 from citewell.api.schemas import Request, Wire
 from citewell.domain import INSTALLATION, PrincipalId, Role, WorkspaceId, covers
 from citewell.errors import AccessError, Conflict, NotFound, Unprocessable
@@ -36,11 +38,18 @@ from citewell.records.principals import (
     revoke_key,
 )
 from citewell.records.session import Connection
+from citewell.records.workspaces import (
+    MOST_NAME_CHARACTERS,
+    UNKNOWN_WORKSPACE,
+    find_standing,
+)
 from citewell.wiring import Services
 
 router = APIRouter(tags=["keys"])
-GROUP = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DAY_SECONDS = 86_400
+WorkspaceRef = Annotated[
+    CleanText, StringConstraints(min_length=1, max_length=MOST_NAME_CHARACTERS)
+]
 FLEET_NAME = "from the environment"
 
 
@@ -49,8 +58,10 @@ class NewKeyRequest(Request):
 
     name: ShortText
     role: Role = "viewer"
-    workspaces: list[UUID] | None = Field(default=None, min_length=1, max_length=1000)
-    groups: list[Annotated[str, StringConstraints(pattern=GROUP)]] = Field(
+    workspaces: list[WorkspaceRef] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Names or ids."
+    )
+    groups: list[Annotated[str, StringConstraints(pattern=NAME)]] = Field(
         default_factory=list[str], max_length=100, description="What lists of readers may name."
     )
     expires_at: datetime | None = Field(
@@ -65,7 +76,11 @@ class RotateRequest(Request):
 
 
 class Key(Wire):
-    """A key, without its secret; ``hint`` is how it begins."""
+    """A key, without its secret; ``hint`` is how it begins.
+
+    A key that has roles in workspaces of others too is not ``manageable``, and ``roles`` has only
+    those in the caller's workspaces.
+    """
 
     id: UUID
     name: str
@@ -80,6 +95,7 @@ class Key(Wire):
     last_used_at: datetime | None
     revoked_at: datetime | None
     replaced_by: UUID | None
+    manageable: bool = True
 
 
 class MadeKey(Key):
@@ -121,10 +137,11 @@ async def me(caller: CallerDep) -> Me:
 @router.post("/keys", status_code=201)
 async def make(services: ServicesDep, caller: CallerDep, body: NewKeyRequest) -> MadeKey:
     """Make a key; the reply alone shows it. An admin makes keys of own workspaces, up to admin."""
-    roles = _roles_wanted(caller, body)
     expires_at = _in_utc(body.expires_at)
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise Unprocessable("expires_at lies in the past. Name a later time.")
+        raise Unprocessable("The time expires_at lies in the past. Name a later time.")
+    async with services.database.system_transaction() as connection:
+        roles = await _roles_wanted(connection, caller, body)
     credential = new_credential()
     new = NewKey(
         name=body.name,
@@ -145,19 +162,21 @@ async def make(services: ServicesDep, caller: CallerDep, body: NewKeyRequest) ->
 async def list_all(
     services: ServicesDep, caller: CallerDep, limit: LimitQuery = 50, cursor: CursorQuery = None
 ) -> KeyPage:
-    """List the keys that the caller may manage, newest first; never their secrets."""
+    """List the keys that have a role where the caller is admin, newest first; no secrets."""
     async with services.database.system_transaction() as connection:
         page = await list_keys(connection, _ruled(caller), limit, cursor)
-    return KeyPage(
-        keys=[Key.model_validate(row) for row in page.items], next_cursor=page.next_cursor
-    )
+    return KeyPage(keys=[_seen(caller, row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/keys/{key_id}")
 async def get_one(services: ServicesDep, caller: CallerDep, key_id: KeyIdDep) -> Key:
     """Return a key, without its secret."""
     async with services.database.system_transaction() as connection:
-        return Key.model_validate(await _managed(connection, caller, key_id))
+        row = await get_key(connection, key_id)
+    ruled = _ruled(caller)
+    if ruled is not None and (row.is_owner or not {UUID(name) for name in row.roles} & set(ruled)):
+        raise NotFound(UNKNOWN)
+    return _seen(caller, row)
 
 
 @router.post("/keys/{key_id}/rotate", status_code=201)
@@ -221,7 +240,9 @@ async def add_fleet_keys(services: Services) -> None:
                 await _audit(connection, "key.add", added)
 
 
-def _roles_wanted(caller: Caller, body: NewKeyRequest) -> dict[WorkspaceId, Role]:
+async def _roles_wanted(
+    connection: Connection, caller: Caller, body: NewKeyRequest
+) -> dict[WorkspaceId, Role]:
     """Return what a new key may do where, as far as the caller may give it away."""
     if body.role == "owner":
         if not caller.principal.is_owner:
@@ -229,15 +250,25 @@ def _roles_wanted(caller: Caller, body: NewKeyRequest) -> dict[WorkspaceId, Role
         if body.workspaces:
             raise Unprocessable("An owner's key is for every workspace. Leave workspaces out.")
         return {}
-    named = body.workspaces or [caller.workspace_id]
-    wanted: dict[WorkspaceId, Role] = dict.fromkeys(map(WorkspaceId, named), body.role)
-    for workspace_id in wanted:
-        held = caller.principal.role_in(workspace_id)
-        if held is None:
-            raise NotFound("There is no workspace with that id here.")
+    wanted: dict[WorkspaceId, Role] = {}
+    for named in body.workspaces or [str(caller.workspace_id)]:
+        workspace_id = await _workspace(connection, named)
+        held = None if workspace_id is None else caller.principal.role_in(workspace_id)
+        if workspace_id is None or held is None:
+            raise NotFound(UNKNOWN_WORKSPACE)
         if not covers(held, "admin"):
             raise AccessError("You may make keys only for workspaces that you are an admin of.")
+        wanted[workspace_id] = body.role
     return wanted
+
+
+async def _workspace(connection: Connection, named: str) -> WorkspaceId | None:
+    """Return the id of a workspace that is named by it, or by its name."""
+    try:
+        return WorkspaceId(UUID(named))
+    except ValueError:
+        found = await find_standing(connection, named)
+    return None if found is None else found.workspace_id
 
 
 def _ruled(caller: Caller) -> list[WorkspaceId] | None:
@@ -245,6 +276,15 @@ def _ruled(caller: Caller) -> list[WorkspaceId] | None:
     if caller.principal.is_owner:
         return None
     return [name for name, role in caller.principal.roles.items() if covers(role, "admin")]
+
+
+def _seen(caller: Caller, row: KeyRow) -> Key:
+    """Show a key with its roles in the workspaces that the caller is an admin of."""
+    key, ruled = Key.model_validate(row), _ruled(caller)
+    if ruled is None:
+        return key
+    seen = {name: role for name, role in key.roles.items() if name in ruled}
+    return key.model_copy(update={"roles": seen, "manageable": len(seen) == len(key.roles)})
 
 
 async def _managed(connection: Connection, caller: Caller, key_id: PrincipalId) -> KeyRow:

@@ -21,15 +21,17 @@ def read_metadata(written: str | None) -> dict[str, Any] | None:
         metadata = json.loads(written)
     except (ValueError, RecursionError) as error:
         raise Unprocessable(
-            'metadata is not valid JSON. Send an object such as {"author": "Huygens"}.'
+            'The field metadata is not valid JSON. Send an object such as {"author": "Huygens"}.'
         ) from error
     if not isinstance(metadata, dict):
-        raise Unprocessable('metadata must be a JSON object, such as {"author": "Huygens"}.')
+        raise Unprocessable(
+            'The field metadata must be a JSON object, such as {"author": "Huygens"}.'
+        )
     try:
         return storable_json(cast("dict[str, Any]", metadata))
     except ValueError as error:
         raise Unprocessable(
-            "metadata holds a value that cannot be kept: NUL, NaN, a lone "
+            "The field metadata holds a value that cannot be kept: NUL, NaN, a lone "
             "surrogate, or too deep a nesting. Take it out."
         ) from error
 
@@ -46,4 +48,4 @@ def check_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _check_length(characters: int) -> None:
     if characters > MOST_METADATA_CHARACTERS:
-        raise Unprocessable("metadata is too long. Send at most 100,000 characters.")
+        raise Unprocessable("The field metadata is too long. Send at most 100,000 characters.")

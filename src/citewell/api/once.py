@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
+from citewell.api.patterns import VISIBLE
 from citewell.domain import PUBLIC_WORKSPACE, JobId, Task, WorkspaceId
 from citewell.errors import InsufficientStorage, Unavailable
 from citewell.records.idempotency import KeptReply, keep_reply, take_key
@@ -42,7 +43,7 @@ async def get_attempt(
             alias="Idempotency-Key",
             min_length=1,
             max_length=255,
-            pattern=r"^[\x20-\x7e]+$",
+            pattern=VISIBLE,
             description="Any text of yours: the same request with it again has no second effect.",
         ),
     ] = None,

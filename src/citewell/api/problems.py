@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from citewell.api.context import request_id
+from citewell.api.refusals import tell
 from citewell.errors import (
     FULL_ERRNOS,
     CitewellError,
@@ -75,7 +76,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         problems = cast("list[dict[str, Any]]", error.errors())
-        return problem_response(422, "invalid", "; ".join(map(_describe, problems[:5])))
+        return problem_response(422, "invalid", tell(problems, error.body))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -130,21 +131,13 @@ def _spool_error(error: OSError) -> CitewellError:
     )
 
 
-def _describe(problem: dict[str, Any]) -> str:
-    """Say which field is wrong and why, without repeating what was sent."""
-    if problem["type"] == "json_invalid":
-        return "The request body is not JSON. Correct it; a quote or a comma may be missing."
-    place = ".".join(str(part) for part in problem["loc"] if part != "body") or "the request body"
-    said = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{_printable(place)}: {_printable(said)}"
-
-
 def _http_detail(error: HTTPException) -> str:
     if error.status_code == 404:
         return NO_ADDRESS
     if error.status_code == 405:
         return NO_METHOD
-    return _printable(str(error.detail))
+    said = _printable(str(error.detail))
+    return said if said.endswith(".") else f"{said}. Correct it; /docs shows what is expected."
 
 
 def _printable(value: str) -> str:

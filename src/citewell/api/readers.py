@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 from citewell.api import schemas
 from citewell.api.context import request_id
 from citewell.api.deps import CleanText, DocumentIdDep, ServicesDep, WorkspaceDep
-from citewell.domain import MOST_READERS, READER
+from citewell.api.patterns import ONE_READER
+from citewell.domain import MOST_READERS
 from citewell.errors import Unprocessable
 from citewell.records.documents import get_document
 from citewell.records.readers import set_readers
@@ -16,7 +17,7 @@ from citewell.records.readers import set_readers
 router = APIRouter(prefix="/documents", tags=["documents"])
 
 MOST_READERS_CHARACTERS = 4096
-Reader = Annotated[str, StringConstraints(pattern=f"^(?:{READER.pattern})$")]
+Reader = Annotated[str, StringConstraints(pattern=ONE_READER)]
 Readers = Annotated[list[Reader], Field(max_length=MOST_READERS)]
 ReadersForm = Annotated[
     CleanText | None,
@@ -63,6 +64,6 @@ def read_readers(written: str | None) -> tuple[str, ...] | None:
         return tuple(_READERS.validate_json(written, strict=True))
     except ValidationError as error:
         raise Unprocessable(
-            f"readers must be a JSON list of at most {MOST_READERS} entries such as group:finance "
-            "or role:editor. Correct it and send it again."
+            f"The field readers must be a JSON list of at most {MOST_READERS} entries such as "
+            "group:finance or role:editor. Correct it and send it again."
         ) from error

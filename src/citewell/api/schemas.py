@@ -1,12 +1,15 @@
 """The wire's shapes: what requests hold and what replies look like."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from citewell.api.deps import CleanJson, CleanText, CollectionName
+from citewell.api.patterns import SHA256
+from citewell.api.refusals import UNKNOWN_FIELD
 from citewell.domain import DEFAULT_COLLECTION, JobStatus
 
 ModeName = Annotated[CleanText, StringConstraints(min_length=1, max_length=100)]
@@ -27,10 +30,19 @@ class Request(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_fields(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > MOST_FIELDS:  # pyright: ignore[reportUnknownArgumentType]
+    def _known_fields(cls, value: Any) -> Any:
+        """Name the fields that there are, as the validator itself does not."""
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[Any, Any]", value)
+        if len(given) > MOST_FIELDS:
             raise ValueError(f"must have at most {MOST_FIELDS} fields")
-        return value  # pyright: ignore[reportUnknownVariableType]
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for name in given:
+            if name not in known:
+                context = {"field": str(name), "known": known}
+                raise PydanticCustomError(UNKNOWN_FIELD, "is not known", context)
+        return given
 
 
 class UploadedDocument(Wire):
@@ -149,7 +161,7 @@ class FileHash(Request):
     """A file by the path that it would be uploaded under, and its bytes."""
 
     source: CleanText = Field(max_length=1024, examples=["part1/report.pdf"])
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=SHA256)
 
 
 class KnownRequest(Request):

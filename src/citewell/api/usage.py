@@ -119,7 +119,7 @@ async def read_usage(
     first = first or last - timedelta(days=min(USUAL_DAYS - 1, last.toordinal() - 1))
     if not 0 <= (last - first).days < MOST_DAYS:
         raise Unprocessable(
-            f"from and to must be at most {MOST_DAYS} days apart, the earlier first."
+            f"The days from and to must be at most {MOST_DAYS} days apart, the earlier first."
         )
     if of_all:
         if not caller.principal.is_owner:

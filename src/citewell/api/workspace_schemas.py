@@ -105,8 +105,27 @@ class WorkspacePage(Wire):
     next_cursor: str | None
 
 
+class Used(Wire):
+    """What questions used, and an estimate of what it cost."""
+
+    questions: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class WorkspaceUsage(Wire):
+    """What was used today (UTC), and in the last 30 days with today."""
+
+    today: Used
+    last_30_days: Used
+
+
 class WorkspaceDetail(ListedWorkspace):
-    """A workspace with what it holds; ``bytes`` are those of all kept versions' files."""
+    """A workspace with what it holds; ``bytes`` are those of all kept versions' files.
+
+    ``usage`` is null for callers who are no admins of it.
+    """
 
     documents: int
     collections: int
@@ -117,6 +136,7 @@ class WorkspaceDetail(ListedWorkspace):
     open_jobs: int
     keys: int
     people: int
+    usage: WorkspaceUsage | None
 
 
 class ChangedWorkspace(Wire):
@@ -150,17 +170,17 @@ class BulkRequest(Request):
         if (self.ids is None) == (self.filter is None):
             raise ValueError("must have either ids or filter")
         if self.action == "archive" and self.reason is None and not self.preview:
-            raise ValueError("must have a reason to archive")
+            raise ValueError("The field reason is missing. Say why the workspaces are archived.")
         if self.ids is not None and (self.preview or self.expected_total is not None):
-            raise ValueError("preview and expected_total go with filter, not with ids")
+            raise ValueError("The fields preview and expected_total go with filter, not with ids")
         if (
             self.filter is not None
             and not self.preview
             and (self.expected_total is None or not self.confirm)
         ):
             raise ValueError(
-                "by filter there must be expected_total and confirm: true; ask with preview: true "
-                "first, which says the total"
+                "must have expected_total and confirm: true where it has filter. Ask with preview: "
+                "true first, which says the total"
             )
         return self
 

@@ -24,7 +24,7 @@ from citewell.api.deps import (
 )
 from citewell.api.gate import Caller
 from citewell.api.once import Accepted, AttemptDep, do_once_everywhere
-from citewell.domain import Json, WorkspaceId
+from citewell.domain import Json, WorkspaceId, covers
 from citewell.errors import Conflict, NotFound, Unprocessable
 from citewell.records.archiving import (
     Change,
@@ -35,6 +35,7 @@ from citewell.records.archiving import (
 from citewell.records.audit import add_audit
 from citewell.records.purges import list_purges
 from citewell.records.session import Connection
+from citewell.records.usage import MICRO, Used, sum_days
 from citewell.records.workspace_counts import count_members, count_workspace
 from citewell.records.workspaces import (
     UNKNOWN_WORKSPACE,
@@ -50,6 +51,7 @@ from citewell.records.workspaces import (
 router = APIRouter(prefix="/workspaces", tags=["workspaces"])
 
 SAMPLE = 10
+USUAL_DAYS = 30
 
 
 async def get_filter(
@@ -137,13 +139,17 @@ async def list_proofs(
 async def get_one(
     services: ServicesDep, caller: CallerDep, workspace_id: NamedWorkspaceDep
 ) -> wire.WorkspaceDetail:
-    """Return a workspace with what it holds."""
+    """Return a workspace with what it holds, and for its admins with what it used."""
+    ruled = covers(caller.principal.role_in(workspace_id), "admin")
     async with services.database.system_transaction() as connection:
         row = await get_workspace(connection, workspace_id)
         members = await count_members(connection, workspace_id)
     async with services.database.transaction(workspace_id) as connection:
         counts = await count_workspace(connection, workspace_id)
-    return wire.WorkspaceDetail.model_validate(_fields(caller, row) | counts | members)
+        used = await sum_days(connection, workspace_id, USUAL_DAYS) if ruled else None
+    usage = used and wire.WorkspaceUsage(today=_used(used[0]), last_30_days=_used(used[1]))
+    fields = _fields(caller, row) | counts | members | {"usage": usage}
+    return wire.WorkspaceDetail.model_validate(fields)
 
 
 @router.patch("/{workspace_id}")
@@ -230,8 +236,8 @@ async def _change_many(connection: Connection, body: wire.BulkRequest) -> wire.B
             return wire.BulkReply(total=len(rows), preview=True, sample=sample)
         if len(rows) != body.expected_total:
             raise Conflict(
-                f"expected_total is {body.expected_total}, but there are {len(rows)} now. Look at "
-                "the preview again.",
+                f"The field expected_total is {body.expected_total}, but there are "
+                f"{len(rows)} now. Look at the preview again.",
                 code="total_changed",
             )
         ids = [WorkspaceId(row.id) for row in rows]
@@ -275,6 +281,15 @@ async def _audit(connection: Connection, workspace_id: WorkspaceId, action: str)
 def _changed(row: WorkspaceRow, message: str, *, changed: bool) -> wire.ChangedWorkspace:
     return wire.ChangedWorkspace(
         changed=changed, message=message, workspace=wire.Workspace.model_validate(row)
+    )
+
+
+def _used(used: Used) -> wire.Used:
+    return wire.Used(
+        questions=used.questions,
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        cost_usd=used.micro_usd / MICRO,
     )
 
 

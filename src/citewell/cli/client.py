@@ -1,6 +1,7 @@
 """The command line's HTTP client: every command is a request that anyone could send."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -23,6 +24,18 @@ from citewell.settings import Settings
 TIMEOUT_SECONDS = 120.0
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """How long a server that is busy or starting again is waited for, between the tries."""
+
+
+SAID_HERE = {
+    r"Name one in X-Workspace-ID\b": "Name one with -w NAME before the command, or in "
+    "CITEWELL_WORKSPACE",
+    r"GET /(documents|collections|jobs)\b(?!/)": r"`citewell \1`",
+    r"GET /keys\b(?!/)": "`citewell key list`",
+    r"GET /workspaces\b(?!/)": "`citewell workspace list`",
+    r"POST /collections makes one": "`citewell collections --add NAME` makes one",
+    r"POST /keys\b(?!/)": "`citewell key create`",
+}
+"""What the API's sentences say, and what the same is on the command line."""
 
 
 class Client:
@@ -86,7 +99,7 @@ class Client:
                 elif field == "data":
                     data = json.loads(value)
                     if name == "error":
-                        raise _error_class(data["status"])(data["detail"])
+                        raise _error_class(data["status"])(in_commands(data["detail"]))
                     yield name, data
                     if name == "done":
                         return
@@ -111,10 +124,17 @@ class Client:
         self._http.close()
 
 
+def in_commands(message: str) -> str:
+    """Name the option or command where the server's sentence names a header or an address."""
+    for said, here in SAID_HERE.items():
+        message = re.sub(said, here, message)
+    return message
+
+
 def _problem(response: httpx.Response) -> CitewellError:
     if "json" in response.headers.get("content-type", ""):
         problem = response.json()
-        message = problem.get("detail")
+        message = in_commands(problem.get("detail") or "The server gave no reason.")
         if problem.get("code") == QuotaExceeded.code:
             return InputError(message)  # to wait for seconds does not help
     else:

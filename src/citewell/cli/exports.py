@@ -39,12 +39,16 @@ def export(  # noqa: PLR0913, PLR0917 - typer reads a command's options from its
         list[str] | None,
         typer.Option("--filter", help="NAME=VALUE, as the API names them; can be repeated."),
     ] = None,
+    installation: Annotated[
+        bool, typer.Option("--installation", help="Of audit: what concerns no workspace; owners.")
+    ] = False,
     data: DataOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have records written to a file by a worker, wait for it, and fetch it."""
-    wanted = _read_filters(filters or [])
+    wanted: dict[str, Any] = dict(_read_filters(filters or []))
+    wanted |= {"installation": True} if installation else {}
     wanted |= {name: value for name, value in (("from", since), ("to", until)) if value}
     body = {"kind": kind, "format": file_format, "filters": wanted}
     if output is not None and not output.absolute().parent.is_dir():

@@ -26,7 +26,7 @@ def create(
     role: RoleOption = "viewer",
     workspace: Annotated[
         list[str] | None,
-        typer.Option("--workspace", "-w", help="A workspace's id; can be given several times."),
+        typer.Option("--workspace", "-w", help="A workspace that it is for; can be repeated."),
     ] = None,
     group: Annotated[
         list[str] | None, typer.Option("--group", help="A group; can be given several times.")
@@ -53,7 +53,7 @@ def create(
 
 @keys.command("list")
 def list_keys(data: DataOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """List the keys that you may manage, newest first; never their secrets."""
+    """List the keys of workspaces that you are an admin of, newest first; never their secrets."""
     with connect(load_settings(data), url) as client:
         found = list_all(client, "/keys", "keys", {})
     if as_json:

@@ -7,8 +7,8 @@ from types import FrameType
 
 import uvicorn
 
-from citewell.errors import AccessError, Conflict, InputError
-from citewell.settings import LOOPBACK, Settings, key_required
+from citewell.errors import Conflict, InputError
+from citewell.settings import Settings, key_required, refuse_open_door
 
 API_STOP_SECONDS = 2
 OPEN_FILES = 16_384
@@ -20,12 +20,7 @@ def require_keys(settings: Settings) -> None:
 
     Raises:  AccessError, InputError – the message names the setting.
     """
-    if settings.auth.mode == "off" and settings.host not in LOOPBACK:
-        raise AccessError(
-            f"Citewell does not listen on {settings.host} without authentication: everyone who "
-            "reaches it could read your documents. Remove CITEWELL_AUTH__MODE=off, or use "
-            "127.0.0.1."
-        )
+    refuse_open_door(settings)
     if key_required(settings) and settings.database_url and settings.auth.pepper is None:
         raise InputError(
             "Keys are required, and CITEWELL_AUTH__PEPPER is not set. Set it to 32 random "

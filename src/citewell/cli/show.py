@@ -1,11 +1,15 @@
 """How results look on a terminal."""
 
+import re
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+ID_CHARACTERS = 36
+UNLIMITED_WIDTH = 10_000
 console = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -66,10 +70,19 @@ def show_end(reply: dict[str, Any]) -> None:
 
 
 def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a table; it is as wide as its content."""
+    """Print a table: ids stay whole, so that they can be copied; a terminal's width folds the rest.
+
+    Into a pipe or a file it is as wide as its content.
+    """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape("" if value is None else str(value)) for value in row))
-    console.print(table)
+    shown = [["" if value is None else str(value) for value in row] for row in rows]
+    for place, column in enumerate(columns):
+        whole = any(UUID_TEXT.fullmatch(row[place]) for row in shown)
+        width = ID_CHARACTERS if whole else None
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=width)
+    for row in shown:
+        table.add_row(*map(escape, row))
+    if console.is_terminal:
+        console.print(table)
+    else:
+        Console(file=console.file, highlight=False, width=UNLIMITED_WIDTH).print(table)

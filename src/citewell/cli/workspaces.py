@@ -37,7 +37,7 @@ def create(
         typer.echo(json.dumps(made))
         return
     console.print(f"Made the workspace {escape(made['name'])}, id {made['id']}.")
-    console.print("Make a key for it: citewell key create NAME --workspace ID --role editor")
+    console.print("Make a key for it: citewell key create NAME --workspace NAME --role editor")
 
 
 @workspaces.command("list")
@@ -75,10 +75,12 @@ def show(
 ) -> None:
     """Show a workspace and what it holds."""
     with connect(load_settings(data), url) as client:
-        found = client.send("GET", _path(client, workspace))
+        found = client.send("GET", path_of(client, workspace))
     if as_json:
         typer.echo(json.dumps(found))
         return
+    usage: dict[str, dict[str, Any]] = found.pop("usage") or {}
+    found |= {f"used_{when}": _used(used) for when, used in usage.items()}
     rows = [[name.replace("_", " "), value] for name, value in found.items() if value is not None]
     show_table(found["name"], ["", ""], rows)
 
@@ -94,7 +96,7 @@ def rename(
     """Give a workspace another name, another description, or both."""
     body = {"name": name, "description": description}
     with connect(load_settings(data), url) as client:
-        changed = client.send("PATCH", _path(client, workspace), json=body)
+        changed = client.send("PATCH", path_of(client, workspace), json=body)
     console.print(f"The workspace is named {escape(changed['name'])}.")
 
 
@@ -107,7 +109,7 @@ def archive(
 ) -> None:
     """Let a workspace be read, and no longer changed."""
     with connect(load_settings(data), url) as client:
-        path = f"{_path(client, workspace)}/archive"
+        path = f"{path_of(client, workspace)}/archive"
         console.print(escape(client.send("POST", path, json={"reason": reason})["message"]))
 
 
@@ -115,7 +117,7 @@ def archive(
 def restore(workspace: WorkspaceArgument, data: DataOption = None, url: UrlOption = None) -> None:
     """Let an archived workspace be changed again; if it was deleted, it no longer is."""
     with connect(load_settings(data), url) as client:
-        path = f"{_path(client, workspace)}/restore"
+        path = f"{path_of(client, workspace)}/restore"
         console.print(escape(client.send("POST", path)["message"]))
 
 
@@ -130,7 +132,7 @@ def delete(
 ) -> None:
     """Have an archived workspace removed, with all it holds, when its grace is over."""
     with connect(load_settings(data), url) as client:
-        path = _path(client, workspace)
+        path = path_of(client, workspace)
         done = client.send("DELETE", path, params={"confirm": confirm})
     console.print(escape(done["message"]))
 
@@ -151,7 +153,7 @@ def purges(data: DataOption = None, url: UrlOption = None, as_json: JsonOption =
     )  # fmt: skip
 
 
-def _path(client: Client, workspace: str) -> str:
+def path_of(client: Client, workspace: str) -> str:
     """Return a workspace's address; a name is looked up among those that the caller sees."""
     try:
         return f"/workspaces/{UUID(workspace)}"
@@ -161,6 +163,11 @@ def _path(client: Client, workspace: str) -> str:
         if each["name"] == workspace:
             return f"/workspaces/{each['id']}"
     raise InputError("There is no workspace with that name here. See `citewell workspace list`.")
+
+
+def _used(used: dict[str, Any]) -> str:
+    tokens = used["input_tokens"] + used["output_tokens"]
+    return f"{used['questions']:,} questions, {tokens:,} tokens, {used['cost_usd']:.4f} US dollars"
 
 
 def _state(workspace: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ async def request_purge(
     if row.status != "archived":
         raise Conflict("Only an archived workspace can be deleted. Archive it first.")
     if name != row.name:
-        raise Unprocessable("confirm must be the workspace's name, letter by letter.")
+        raise Unprocessable("The field confirm must be the workspace's name, letter by letter.")
     if row.purge_after is not None:
         return row, False
     await connection.execute(

@@ -153,7 +153,8 @@ async def get_text(
         )
     ).one_or_none()
     if row is None:
-        raise NotFound("There is no such document, or it has no text yet. Look at its job.")
+        await get_document(connection, workspace_id, document_id)  # NotFound, where it is unknown
+        raise NotFound("This document has no text of that version. Look at its job.")
     return VersionId(row[0]), row[1]
 
 
@@ -183,7 +184,7 @@ async def remove_document(
         values,
     )
     if collection_id is None:
-        raise NotFound("There is no document with that id. It may have been deleted before.")
+        raise NotFound("There is no document with that id. GET /documents lists them.")
     hashes = await connection.scalars(
         text(
             "SELECT DISTINCT sha256 FROM versions "

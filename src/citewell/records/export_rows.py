@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from citewell.domain import Json, WorkspaceId
+from citewell.domain import INSTALLATION, Json, WorkspaceId
 from citewell.records.statements import text
 
+OF_INSTALLATION = "installation"
+"""The filter that asks for what concerns no workspace; for owners."""
 ExportKind = Literal["chat_logs", "audit", "documents", "feedback", "usage"]
 
 
@@ -72,9 +74,15 @@ WHERE l.workspace_id = :workspace""",
             name: f"l.{name}"
             for name in ("id", "created_at", "actor", "principal_id", "action", "target", "outcome")
         }
-        | {"request_id": "l.request_id"},
-        tables="audit_log l WHERE l.workspace_id = :workspace",
-        key=("l.id",),
+        | {
+            "request_id": "l.request_id",
+            "position": "c.position",
+            "hash": "encode(c.hash, 'hex')",
+        },
+        tables="""audit_chain c
+JOIN audit_log l ON l.workspace_id = c.workspace_id AND l.id = c.audit_id
+WHERE c.workspace_id = :workspace""",
+        key=("c.position",),
         time="l.created_at",
         filters={
             name: f"l.{name} = :{name}" for name in ("action", "actor", "outcome", "request_id")
@@ -165,6 +173,11 @@ class Batch:
 
     rows: list[dict[str, Any]]
     next_key: tuple[Any, ...] | None
+
+
+def place_of(workspace_id: WorkspaceId, wanted: Wanted) -> WorkspaceId:
+    """Return where an export's rows are: in its workspace, or among those of the installation."""
+    return INSTALLATION if wanted.filters.get(OF_INSTALLATION) else workspace_id
 
 
 async def read_rows(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ExportId, JobId, Json, WorkspaceId
 from citewell.errors import Conflict, NotFound
-from citewell.records.export_rows import ExportKind
+from citewell.records.export_rows import OF_INSTALLATION, ExportKind
 from citewell.records.paging import Page, decode_cursor, page_of
 from citewell.records.statements import text
 
@@ -120,13 +120,18 @@ async def get_export(
 
 
 async def list_exports(
-    connection: AsyncConnection, workspace_id: WorkspaceId, limit: int, cursor: str | None
+    connection: AsyncConnection,
+    workspace_id: WorkspaceId,
+    limit: int,
+    cursor: str | None,
+    *,
+    of_installation: bool,
 ) -> Page[ExportRow]:
-    """List exports, newest first."""
-    clause = ""
+    """List exports, newest first; those with rows of the installation only where asked for."""
+    clause = "" if of_installation else f" AND NOT e.filters ? '{OF_INSTALLATION}'"
     values: dict[str, object] = {"workspace": workspace_id, "limit": limit + 1}
     if cursor is not None:
-        clause = " AND (e.created_at, e.id) < (:before, :before_id)"
+        clause += " AND (e.created_at, e.id) < (:before, :before_id)"
         values["before"], values["before_id"] = decode_cursor(cursor)
     rows = await connection.execute(
         text(SELECT + clause + " ORDER BY e.created_at DESC, e.id DESC LIMIT :limit"), values

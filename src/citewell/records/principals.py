@@ -128,7 +128,7 @@ async def list_keys(
     limit: int,
     cursor: str | None = None,
 ) -> Page[KeyRow]:
-    """List keys, newest first: all, or those that belong to these workspaces and no other one.
+    """List keys, newest first: all, or those that have a role in one of these workspaces.
 
     Needs a system transaction.
     """
@@ -138,9 +138,7 @@ async def list_keys(
             f"SELECT {COLUMNS} FROM principals p WHERE p.kind = 'key' "
             "AND (CAST(:workspaces AS uuid[]) IS NULL OR NOT p.is_owner AND EXISTS ("
             "SELECT FROM memberships m WHERE m.principal_id = p.id "
-            "AND m.workspace_id = ANY(:workspaces)) AND NOT EXISTS ("
-            "SELECT FROM memberships m WHERE m.principal_id = p.id "
-            "AND m.workspace_id <> ALL(:workspaces))) "
+            "AND m.workspace_id = ANY(:workspaces))) "
             "AND (CAST(:created AS timestamptz) IS NULL OR (p.created_at, p.id) < (:created, :id)) "
             "ORDER BY p.created_at DESC, p.id DESC LIMIT :limit"
         ),

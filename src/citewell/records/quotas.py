@@ -48,6 +48,8 @@ _LIMITED: Mapping[Turn, str] = {
     "chunks": "chunks IS NOT NULL",
 }
 _WHOSE: Mapping[bool, str] = {True: "The workspace", False: "The collection"}
+_WHOM: Mapping[bool, str] = {True: "an owner", False: "an admin"}
+"""Who sets the workspace's quota, and who a collection's."""
 
 
 async def set_quota(
@@ -139,14 +141,19 @@ async def check_held(
                 whose = _WHOSE[scope == NO_COLLECTION]
                 if current_visitor().tags is not None:  # the number would tell of hidden ones
                     raise QuotaExceeded(
-                        f"{whose} may hold {most:,} {name}, and this would be more. Delete "
-                        "documents, or ask an admin for a larger quota."
+                        f"{whose} may hold {_counted(most, name)}, and this would be more. "
+                        f"Delete documents, or ask {_WHOM[scope == NO_COLLECTION]} for a larger "
+                        "quota."
                     )
                 raise QuotaExceeded(
-                    f"{whose} holds {held - more:,} of {most:,} {name} "
+                    f"{whose} holds {held - more:,} of {_counted(most, name)} "
                     f"that its quota allows, and this would add {more:,}. Delete documents, or ask "
-                    "for a larger quota."
+                    f"{_WHOM[scope == NO_COLLECTION]} for a larger quota."
                 )
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name[:-1] if number == 1 else name}"
 
 
 async def _count_held(
@@ -199,10 +206,12 @@ async def refuse_chunks(
         ]
         if full and growth.chunks > 0:
             scope, most = full[0]
+            whom = _WHOM[scope == NO_COLLECTION]
             refused[growth.version_id] = (
-                f"{_WHOSE[scope == NO_COLLECTION]} holds {held[scope]:,} of {most:,} chunks that "
-                f"its quota allows, and this document would add {growth.chunks:,}. Delete "
-                "documents, or ask for a larger quota, then try the job again."
+                f"{_WHOSE[scope == NO_COLLECTION]} holds {held[scope]:,} of "
+                f"{_counted(most, 'chunks')} that its quota allows, and this document would add "
+                f"{growth.chunks:,}. Delete documents, or ask {whom} for a "
+                "larger quota, then try the job again."
             )
             continue
         for scope in (growth.collection_id, NO_COLLECTION):
@@ -241,9 +250,10 @@ async def check_day(
     for row in rows:
         told = _tell_used_up(row)
         if told is not None:
+            whom = _WHOM[row.collection_id == NO_COLLECTION]
             raise QuotaExceeded(
                 f"{_WHOSE[row.collection_id == NO_COLLECTION]} has used {told} that its quota "
-                "allows a day. Ask again after midnight UTC, or ask for a larger quota.",
+                f"allows a day. Ask again after midnight UTC, or ask {whom} for a larger quota.",
                 retry_after_seconds=float(row.seconds_left),
             )
 

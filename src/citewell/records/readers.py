@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from citewell.domain import CollectionId, DocumentId, WorkspaceId, is_reader, kept_readers
 from citewell.errors import AccessError, NotFound
 from citewell.records.audit import add_audits
+from citewell.records.documents import get_document
 from citewell.records.lexical import refresh_lexemes
 from citewell.records.session import current_visitor
 from citewell.records.statements import text
@@ -63,6 +64,9 @@ async def set_readers(
              ``refresh_lexemes``.
     Raises:  NotFound – no such document.  AccessError – who acts would not see it any more.
     """
+    if not all(is_reader(readers, current_visitor().tags) for readers in given.values()):
+        for document_id in given:
+            await get_document(connection, workspace_id, document_id)
     for readers in given.values():
         require_reader(readers)
     rows = (

@@ -133,6 +133,35 @@ async def book_published(
     await book(connection, workspace_id, entries)
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What questions used; ``micro_usd`` is millionths of a US dollar."""
+
+    questions: int
+    input_tokens: int
+    output_tokens: int
+    micro_usd: int
+
+
+async def sum_days(
+    connection: AsyncConnection, workspace_id: WorkspaceId, days: int
+) -> tuple[Used, Used]:
+    """Return what the workspace used today (UTC), and in so many days with today."""
+    names = tuple(Used.__dataclass_fields__)
+    today = "(now() AT TIME ZONE 'UTC')::date"
+    sums = [f"coalesce(sum({n}) FILTER (WHERE day = {today}), 0)::bigint" for n in names]
+    sums += [f"coalesce(sum({n}), 0)::bigint" for n in names]
+    rows = await connection.execute(
+        text(
+            f"SELECT {', '.join(sums)} FROM usage_days WHERE workspace_id = :workspace "
+            f"AND day BETWEEN {today} - CAST(:days AS integer) + 1 AND {today}"
+        ),
+        {"workspace": workspace_id, "days": days},
+    )
+    row = rows.one()
+    return Used(*row[: len(names)]), Used(*row[len(names) :])
+
+
 async def list_days(
     connection: AsyncConnection, workspace_id: WorkspaceId | None, first: date, last: date
 ) -> list[DayRow]:

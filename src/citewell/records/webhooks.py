@@ -70,7 +70,8 @@ def secret_key(secret: str) -> bytes:
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
         raise Unprocessable(
-            "secret: must be whsec_ and 24 to 64 bytes in base64. Leave it out, and one is made."
+            "The field secret must be whsec_ and 24 to 64 bytes in base64. Leave it out, and "
+            "one is made."
         )
     return key
 

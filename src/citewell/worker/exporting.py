@@ -8,7 +8,7 @@ from citewell.domain import ExportId, Json
 from citewell.errors import CitewellError, LeaseLost, NotFound, Unavailable
 from citewell.exports import write_export
 from citewell.records.blobs import lock_blobs, remove_unused_blobs
-from citewell.records.export_rows import Wanted, count_rows
+from citewell.records.export_rows import Wanted, count_rows, place_of
 from citewell.records.exports import ExportFile, get_export, keep_file
 from citewell.records.leases import Lease, finish_jobs, hold_job
 from citewell.wiring import Services
@@ -34,8 +34,10 @@ async def make_export(
             asked = await get_export(connection, workspace_id, export_id)
         except NotFound as error:
             raise LeaseLost from error
-        wanted = Wanted(asked.kind, asked.filters, asked.created_at)
-        total = await count_rows(connection, workspace_id, wanted)
+    wanted = Wanted(asked.kind, asked.filters, asked.created_at)
+    place = place_of(workspace_id, wanted)
+    async with services.database.transaction(place) as connection:
+        total = await count_rows(connection, place, wanted)
 
     def told(done: int) -> None:
         tell({"stage": "export", "done": done, "total": total})

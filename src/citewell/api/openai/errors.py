@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from citewell.api.refusals import UNKNOWN_FIELD, tell
 from citewell.domain import Json
 from citewell.errors import InputError, NotFound
 
@@ -55,7 +56,7 @@ class OpenAIRoute(APIRoute):
                 return await handle(request)
             except RequestValidationError as error:
                 problems = cast("list[dict[str, Any]]", error.errors())
-                param, sentence = _describe(problems[0])
+                param, sentence = _describe(problems[0], error.body)
                 return JSONResponse(error_body(400, "invalid_value", sentence, param), 400)
             except (ParameterError, UnknownModel) as error:
                 body = error_body(error.status, error.reason, error.message, error.param)
@@ -116,14 +117,15 @@ async def _send_error(start: Message, problem: Json, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _describe(problem: dict[str, Any]) -> tuple[str | None, str]:
+def _describe(problem: dict[str, Any], body: object) -> tuple[str | None, str]:
     """Return the parameter that is wrong and a sentence, without repeating what was sent."""
     place = [part for part in problem["loc"] if part not in {"body", "path"}]
+    if problem["type"] == UNKNOWN_FIELD:
+        place.append(problem["ctx"]["field"])
     if problem["type"] == "json_invalid" or not place:
         return None, "The body is not a JSON object. Send one, with Content-Type application/json."
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-    sentence = f"{param}: {problem['msg'].removeprefix('Value error, ')}."
-    return _printable(param), _printable(sentence)
+    return _printable(param), _printable(tell([problem], body))
 
 
 def _printable(value: str) -> str:

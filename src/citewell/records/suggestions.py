@@ -6,6 +6,7 @@ its answer; row-level security hides those that rest on a hidden document.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ LONGEST_WORD = 40
 _TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]|\n\s*\n")
 LONGEST_QUESTION = 200
 SHORT_CHARACTERS = 2
-"""A prefix shorter than this stands for the beginning of a whole text only."""
+"""A prefix shorter than this stands for the beginning of a whole text only, by an index of those:
+too many words begin with a letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,7 @@ found AS (
         min(s.section) AS section
     FROM suggestions s WHERE s.workspace_id = :workspace
     AND s.key >= (SELECT prefix FROM typed) AND s.key < (SELECT prefix || chr(1114111) FROM typed)
-    AND (s.place = 1 OR (SELECT length(prefix) >= :short FROM typed))
-    AND (CAST(:collection AS uuid) IS NULL OR s.collection_id = :collection)
+    AND {places} AND (CAST(:collection AS uuid) IS NULL OR s.collection_id = :collection)
     AND (s.shared OR s.principal_id IS NOT DISTINCT FROM CAST(:principal AS uuid))
     AND (SELECT prefix <> '' FROM typed)
     GROUP BY s.kind, s.text, s.document_id, s.answer_id
@@ -218,12 +219,13 @@ async def find_suggestions(
     differ by case alone there is one: a title or a heading rather than a phrase, since it leads
     somewhere.
     """
+    letters = sum(char.isalnum() for char in unicodedata.normalize("NFKD", typed))
+    places = "s.place = 1" if letters < SHORT_CHARACTERS else "true"
     rows = await connection.execute(
-        text(FIND),
+        text(FIND.format(places=places)),
         {
             "workspace": workspace_id,
             "typed": typed,
-            "short": SHORT_CHARACTERS,
             "collection": collection_id,
             "principal": current_visitor().principal_id,
             "most": 4 * limit,

@@ -74,6 +74,7 @@ CREATE TABLE suggestions (
     CHECK ((document_id IS NULL) <> (answer_id IS NULL))
 );
 CREATE INDEX ix_suggestions_key ON suggestions (workspace_id, key);
+CREATE INDEX ix_suggestions_whole ON suggestions (workspace_id, key) WHERE place = 1;
 CREATE INDEX ix_suggestions_document ON suggestions (workspace_id, document_id);
 CREATE INDEX ix_suggestions_answer ON suggestions (workspace_id, answer_id)
     WHERE answer_id IS NOT NULL;

@@ -59,7 +59,7 @@ async def test_accents_case_and_punctuation_do_not_count(fresh: Api, typed: str)
 
 @pytest.mark.parametrize("typed", ["", " ", "%", "_", "\\", "%%%", "'", "; DROP TABLE", "😀",
                                    "...", "\u202e", "שלום", "a" * 200,
-                                    "\ue000", "\U0010ffff"])  # fmt: skip
+                                   "\ue000", "\U0010ffff"])  # fmt: skip
 async def test_any_text_may_be_typed(library: Api, typed: str) -> None:
     for each in await suggest(library, typed):
         assert typed.strip().lower()[:1] in each["text"].lower()

@@ -5,6 +5,9 @@ word is a range of one index. A document's rows go with it or with its version, 
 its answer; row-level security hides those that rest on a hidden document.
 """
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,11 +21,15 @@ from citewell.records.statements import text
 
 Kind = Literal["title", "section", "phrase", "question"]
 MOST_PHRASES = 12
-READ_CHARACTERS = 50_000
-"""Of a document's text, where its phrases are looked for."""
+CANDIDATE_PHRASES = 60
+READ_CHARACTERS = 20_000
+"""Of a document's text, where its phrases are looked for: some 5 ms."""
+LONGEST_WORD = 40
+_TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]|\n\s*\n")
 LONGEST_QUESTION = 200
 SHORT_CHARACTERS = 2
-"""A prefix shorter than this stands for the beginning of a whole text only."""
+"""A prefix shorter than this stands for the beginning of a whole text only, by an index of those:
+too many words begin with a letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +50,18 @@ WITH gone AS (
     DELETE FROM suggestions WHERE workspace_id = :workspace
     AND document_id = ANY(CAST(:documents AS uuid[]))
 ), read AS (
-    SELECT d.id, d.collection_id, d.name, v.id AS version_id, v.title, v.text
+    SELECT d.id, d.collection_id, d.name, v.id AS version_id, v.title
     FROM documents d JOIN versions v
         ON v.workspace_id = d.workspace_id AND v.id = d.active_version_id
     WHERE d.workspace_id = :workspace AND d.id = ANY(CAST(:documents AS uuid[]))
+), phrases AS MATERIALIZED (
+    SELECT * FROM unnest(CAST(:owners AS uuid[]), CAST(:phrases AS text[]),
+        CAST(:uses AS integer[]), CAST(:firsts AS text[]), CAST(:lasts AS text[]))
+        WITH ORDINALITY AS p (document_id, phrase, uses, first, last, place)
+), function_words AS MATERIALIZED (
+    SELECT word FROM (SELECT first AS word FROM phrases UNION SELECT last FROM phrases) AS ends
+    WHERE '{}' IN (ts_lexize('english_stem', word), ts_lexize('german_stem', word),
+        ts_lexize('french_stem', word), ts_lexize('spanish_stem', word))
 ), named AS (
     SELECT r.id, r.collection_id, 'title' AS kind, left(t.text, 200) AS text, 1 AS uses,
         NULL AS section
@@ -59,8 +74,13 @@ WITH gone AS (
         AND s.ordinal < 1000
     GROUP BY 1, 2, 4
     UNION ALL
-    SELECT r.id, r.collection_id, 'phrase', p.phrase, p.uses, NULL
-    FROM read r CROSS JOIN LATERAL citewell_phrases(left(r.text, :characters), :most) AS p
+    SELECT id, collection_id, 'phrase', phrase, uses, NULL FROM (
+        SELECT r.id, r.collection_id, p.phrase, p.uses,
+            row_number() OVER (PARTITION BY r.id ORDER BY p.place) AS place
+        FROM read r JOIN phrases p ON p.document_id = r.id
+        WHERE p.first NOT IN (SELECT word FROM function_words)
+        AND p.last NOT IN (SELECT word FROM function_words)) AS ranked
+    WHERE place <= :most
 )
 INSERT INTO suggestions
     (workspace_id, collection_id, document_id, kind, text, key, place, uses, section)
@@ -73,15 +93,62 @@ async def suggest_documents(
     connection: AsyncConnection, workspace_id: WorkspaceId, document_ids: Sequence[DocumentId]
 ) -> None:
     """Suggest what these documents' active versions hold, in place of what was suggested before."""
+    rows = await connection.execute(
+        text(
+            "SELECT d.id, left(v.text, :characters) AS text FROM documents d JOIN versions v "
+            "ON v.workspace_id = d.workspace_id AND v.id = d.active_version_id "
+            "WHERE d.workspace_id = :workspace AND d.id = ANY(CAST(:documents AS uuid[])) "
+            "AND v.text IS NOT NULL"
+        ),
+        {
+            "workspace": workspace_id,
+            "documents": list(document_ids),
+            "characters": READ_CHARACTERS,
+        },
+    )
+    found = [(row.id, *each) for row in rows for each in repeated_phrases(row.text)]
     await connection.execute(
         text(DOCUMENTS),
         {
             "workspace": workspace_id,
             "documents": list(document_ids),
-            "characters": READ_CHARACTERS,
             "most": MOST_PHRASES,
+            "owners": [each[0] for each in found],
+            "phrases": [each[1] for each in found],
+            "uses": [each[2] for each in found],
+            "firsts": [each[1].lower().split()[0] for each in found],
+            "lasts": [each[1].lower().split()[-1] for each in found],
         },
     )
+
+
+def repeated_phrases(body: str) -> list[tuple[str, int]]:
+    """Return the runs of two and three words that a text repeats, and how often, best first.
+
+    Holds:   no punctuation stands inside, and no number and no very short word at an end. Function
+             words are not known here; PostgreSQL leaves out what begins or ends with one.
+    """
+    counts: Counter[str] = Counter()
+    forms: dict[str, Counter[str]] = {}
+    before: list[str] = []
+    for token in _TOKEN.findall(body):
+        if not token[0].isalnum():
+            before.clear()
+            continue
+        for start in range(len(before)):
+            run = (*before[start:], token)
+            if _may_end(run[0]) and _may_end(token):
+                form = " ".join(run)
+                counts[form.lower()] += 1
+                forms.setdefault(form.lower(), Counter())[form] += 1
+        before = [*before[-1:], token]
+    often = [each for each in counts.items() if each[1] > 1]
+    often.sort(key=lambda each: (-each[1], -len(each[0]), each[0]))
+    return [(forms[run].most_common(1)[0][0], count) for run, count in often[:CANDIDATE_PHRASES]]
+
+
+def _may_end(word: str) -> bool:
+    return 3 <= len(word) <= LONGEST_WORD and word[0].isalpha() and not word[-1].isdigit()
 
 
 QUESTION = """
@@ -125,8 +192,7 @@ found AS (
         min(s.section) AS section
     FROM suggestions s WHERE s.workspace_id = :workspace
     AND s.key >= (SELECT prefix FROM typed) AND s.key < (SELECT prefix || chr(1114111) FROM typed)
-    AND (s.place = 1 OR (SELECT length(prefix) >= :short FROM typed))
-    AND (CAST(:collection AS uuid) IS NULL OR s.collection_id = :collection)
+    AND {places} AND (CAST(:collection AS uuid) IS NULL OR s.collection_id = :collection)
     AND (s.shared OR s.principal_id IS NOT DISTINCT FROM CAST(:principal AS uuid))
     AND (SELECT prefix <> '' FROM typed)
     GROUP BY s.kind, s.text, s.document_id, s.answer_id
@@ -153,12 +219,13 @@ async def find_suggestions(
     differ by case alone there is one: a title or a heading rather than a phrase, since it leads
     somewhere.
     """
+    letters = sum(char.isalnum() for char in unicodedata.normalize("NFKD", typed))
+    places = "s.place = 1" if letters < SHORT_CHARACTERS else "true"
     rows = await connection.execute(
-        text(FIND),
+        text(FIND.format(places=places)),
         {
             "workspace": workspace_id,
             "typed": typed,
-            "short": SHORT_CHARACTERS,
             "collection": collection_id,
             "principal": current_visitor().principal_id,
             "most": 4 * limit,

@@ -344,6 +344,7 @@ suggestions = Table(
     _belongs_to("documents", "document_id"),
     _belongs_to("answers", "answer_id"),
     Index("ix_suggestions_key", "workspace_id", "key"),
+    Index("ix_suggestions_whole", "workspace_id", "key", postgresql_where=text("place = 1")),
     Index("ix_suggestions_document", "workspace_id", "document_id"),
     Index(
         "ix_suggestions_answer",

@@ -51,41 +51,6 @@ $$ SELECT left(array_to_string(f.words[n:], ' '), 100), n
        generate_series(1, least(cardinality(f.words), 12)) AS n $$;
 """
 
-# Runs of two and three words that a text repeats, without punctuation inside, and with neither a
-# number nor a function word at their ends.
-PHRASES = r"""
-CREATE FUNCTION citewell_phrases(body text, most integer)
-RETURNS TABLE (phrase text, uses bigint)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-WITH words AS MATERIALIZED (
-    SELECT p.n AS piece, w.n, w.word, lower(w.word) AS low
-    FROM regexp_split_to_table($1, '[\u0021-\u0026\u0028-\u002c\u002e\u002f\u003a-\u0040'
-        '\u005b-\u0060\u007b-\u007e\u00a1-\u00bf\u2010-\u2018\u201a-\u206f\u3000-\u303f]+|\n\s*\n')
-        WITH ORDINALITY AS p (piece, n)
-    CROSS JOIN regexp_split_to_table(p.piece, '\s+') WITH ORDINALITY AS w (word, n)
-    WHERE w.word <> ''
-), ends AS MATERIALIZED (
-    SELECT low FROM (SELECT DISTINCT low FROM words WHERE length(low) BETWEEN 3 AND 40
-        AND low !~ '[0-9]') AS candidates
-    WHERE NOT '{}'::text[] IN (ts_lexize('english_stem', low), ts_lexize('german_stem', low),
-        ts_lexize('french_stem', low), ts_lexize('spanish_stem', low))
-), runs AS (
-    SELECT word, low, lead(word) OVER w AS word2, lead(low) OVER w AS low2,
-        lead(word, 2) OVER w AS word3, lead(low, 2) OVER w AS low3
-    FROM words WINDOW w AS (PARTITION BY piece ORDER BY n)
-), found AS (
-    SELECT word || ' ' || word2 AS run FROM runs
-    WHERE low IN (SELECT low FROM ends) AND low2 IN (SELECT low FROM ends)
-    UNION ALL
-    SELECT word || ' ' || word2 || ' ' || word3 FROM runs
-    WHERE low IN (SELECT low FROM ends) AND low3 IN (SELECT low FROM ends)
-)
-SELECT mode() WITHIN GROUP (ORDER BY run), count(*) FROM found
-GROUP BY lower(run) HAVING count(*) > 1
-ORDER BY count(*) DESC, length(lower(run)) DESC, lower(run) LIMIT $2
-$$;
-"""
-
 SUGGESTIONS = """
 CREATE TABLE suggestions (
     workspace_id uuid NOT NULL,
@@ -109,6 +74,7 @@ CREATE TABLE suggestions (
     CHECK ((document_id IS NULL) <> (answer_id IS NULL))
 );
 CREATE INDEX ix_suggestions_key ON suggestions (workspace_id, key);
+CREATE INDEX ix_suggestions_whole ON suggestions (workspace_id, key) WHERE place = 1;
 CREATE INDEX ix_suggestions_document ON suggestions (workspace_id, document_id);
 CREATE INDEX ix_suggestions_answer ON suggestions (workspace_id, answer_id)
     WHERE answer_id IS NOT NULL;
@@ -150,5 +116,5 @@ RESET ROLE;
 
 
 def upgrade() -> None:
-    for statements in (VALUES, KEYS, PHRASES, SUGGESTIONS, FILL):
+    for statements in (VALUES, KEYS, SUGGESTIONS, FILL):
         op.execute(statements)

@@ -22,6 +22,9 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
+DENSE_RECALL = Gauge(
+    "citewell_dense_recall", "Share of the exactly nearest chunks that the vector index finds."
+)
 OPEN_JOBS = Gauge("citewell_jobs_open", "Jobs that wait or run.", ["status"])
 
 

@@ -13,7 +13,7 @@ class DenseLeg:
     def __init__(
         self, database: Database, model: str, exact_below: int, breadth: int, dimension: int = 384
     ) -> None:
-        dense = DenseSearch(model, exact_below, breadth, dimension)
+        dense = DenseSearch(model, exact_below, breadth, dimension, exact_per_walked=0)
         self._index = PostgresChunkIndex(database, dense)
 
     async def search(

@@ -230,7 +230,7 @@ async def test_a_large_scope_is_searched_exactly_where_something_is_hidden(
             await connection.execute(text(f"ALTER DATABASE {name} SET enable_{what} = off"))
         await connection.execute(text(f"ALTER DATABASE {name} SET hnsw.max_scan_tuples = 40"))
     await database.engine.dispose()
-    index = PostgresChunkIndex(database, DenseSearch(MODEL, 1, 1))
+    index = PostgresChunkIndex(database, DenseSearch(MODEL, 1, 1, exact_per_walked=0))
     async with index.read(A) as reading:
         walked = await reading.search_dense(question, Scope(), 20)
     assert set(walked.scores) <= set(made.chunk_ids), "a walk from the question meets hidden ones"

@@ -19,6 +19,7 @@ from citewell.errors import CitewellError
 from citewell.settings import Settings
 
 LEAST_FREE_BYTES = 1024**3
+LEAST_RECALL = 0.95
 
 
 def settings_rows(group: BaseModel, prefix: str = "CITEWELL_") -> Iterator[tuple[str, str, str]]:
@@ -88,12 +89,25 @@ async def _diagnose_services(settings: Settings) -> list[tuple[str, str | None]]
         facts = await services.read_server_versions()
         ready = await services.check_ready()
         vectors = await services.check_vectors()
+        recall = await services.measure_recall()
     return [
         *((name, None if answer == "ok" else answer) for name, answer in ready.items()),
         (f"embedding model ({len(vector)} dimensions)", None),
         ("stored vectors", vectors),
+        *_judge_recall(recall),
         *facts,
     ]
+
+
+def _judge_recall(recall: float | None) -> list[tuple[str, str | None]]:
+    if recall is None:
+        return []
+    problem = (
+        None
+        if recall >= LEAST_RECALL
+        else "Near chunks are missed. Raise CITEWELL_RETRIEVAL__HNSW_EF_SEARCH."
+    )
+    return [(f"vector index ({recall:.3f} of what exact search finds)", problem)]
 
 
 def verify(

@@ -50,16 +50,17 @@ class DenseSearch:
 
     Holds: up to ``exact_below_chunks`` in scope the result is exact; above, HNSW with an iterative
     scan, so that a small scope inside a large index loses nothing for being small. A scope that is
-    so small a part of the index that the walk would meet mostly others' vectors is searched exactly
-    too: both take the same time where n² is EXACT_PER_WALKED times all vectors. For somebody who
-    may not see every document it is always exact: a walk through the graph would depend on vectors
-    that are hidden.
+    so small a part of the index that a walk would meet mostly others' vectors is searched exactly
+    too: both take the same time where n² is ``exact_per_walked`` times all vectors. For somebody
+    who may not see every document it is always exact: a walk through the graph would depend on
+    vectors that are hidden.
     """
 
     model: str
     exact_below_chunks: int
     ef_search: int
     dimension: int = FIRST_DIMENSION
+    exact_per_walked: int = EXACT_PER_WALKED
     _told: bool = field(default=False, init=False)
 
     async def search(
@@ -74,7 +75,7 @@ class DenseSearch:
         if not space.chunk_count:
             return LegResult({})
         names = {"table": vector_table(self.dimension), "dimension": self.dimension}
-        query = EXACT if await self._exactly(connection, space) else NEAREST
+        query = NEAREST if await self.walks(connection, space) else EXACT
         rows = await connection.execute(
             text(query.format(documents=space.documents_sql, **names)),
             {
@@ -91,13 +92,13 @@ class DenseSearch:
             return LegResult({}, skipped="other_model")
         return LegResult(dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))))
 
-    async def _exactly(self, connection: Reader, space: SearchSpace) -> bool:
-        """Say whether to compare every vector; else what a walk needs is set."""
+    async def walks(self, connection: Reader, space: SearchSpace) -> bool:
+        """Say whether to walk through the index, and set what that needs; else all is compared."""
         if space.hides or space.chunk_count <= self.exact_below_chunks:
-            return True
+            return False
         values = {"breadth": str(self.ef_search), "table": vector_table(self.dimension)}
         (row,) = (await connection.execute(text(PREPARE), values)).all()
-        return space.chunk_count**2 < EXACT_PER_WALKED * max(row.vectors or 0, 0)
+        return space.chunk_count**2 >= self.exact_per_walked * max(row.vectors or 0, 0)
 
     async def _has_chunks(
         self, connection: Reader, workspace_id: WorkspaceId, space: SearchSpace

@@ -14,22 +14,24 @@ from citewell.records.answers import remove_old_answers, remove_orphaned_answers
 from citewell.records.blobs import ORPHAN_SECONDS, remove_unused_blobs
 from citewell.records.browser_sessions import remove_ended_sessions
 from citewell.records.chat_logs import remove_old_chat_logs
+from citewell.records.dense import DenseSearch
 from citewell.records.exports import remove_expired_exports
 from citewell.records.idempotency import remove_old_keys
 from citewell.records.jobs import count_open_jobs, list_unsent, mark_sent
 from citewell.records.leases import requeue_expired
 from citewell.records.lexical import list_stale_collections, refresh_lexemes
 from citewell.records.purge import purge_due
+from citewell.records.recall_canary import LEAST_RECALL, measure_recall
 from citewell.records.session import Database
 from citewell.records.sessions import remove_expired_sessions
 from citewell.records.statements import text
 from citewell.records.vector_index import ensure_vector_index
-from citewell.telemetry import OPEN_JOBS
+from citewell.telemetry import DENSE_RECALL, OPEN_JOBS
 
 RECONCILE_LOCK = 4_129_889_002
 """Advisory lock: one process reconciles at a time."""
 SEND_AT_ONCE = 500
-ORPHAN_CHECK_SECONDS = 3600.0
+ORPHAN_CHECK_SECONDS = RECALL_CHECK_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +48,10 @@ class Reconciler:
     keep_answers_days: int
     exact_below_chunks: int
     dimension: int
+    dense: DenseSearch | None = None
+    """What the canary of the vector index searches with."""
     orphans_due: float = 0.0
+    recall_due: float = 0.0
 
     async def run(self) -> None:
         """Do one round: what is expired or old, unsent jobs, term statistics, orphan blobs, purges.
@@ -61,6 +66,7 @@ class Reconciler:
         await ensure_vector_index(self.database, self.exact_below_chunks, self.dimension)
         await self._remove_orphans()
         await purge_due(self.database, self.blobs)
+        await self._measure_recall()
 
     async def run_forever(self, pause_seconds: float) -> None:
         """Do a round now and then; one that fails is logged, and the next one tries again."""
@@ -127,6 +133,20 @@ class Reconciler:
         for workspace_id, collection_id in stale:
             async with self.database.transaction(workspace_id) as connection:
                 await refresh_lexemes(connection, workspace_id, collection_id)
+
+    async def _measure_recall(self) -> None:
+        if self.dense is None or monotonic() < self.recall_due:
+            return
+        self.recall_due = monotonic() + RECALL_CHECK_SECONDS
+        recall = await measure_recall(self.database, self.dense)
+        if recall is None:
+            return
+        DENSE_RECALL.set(recall)
+        if recall < LEAST_RECALL:
+            log.warning(
+                "the vector index misses near chunks; raise CITEWELL_RETRIEVAL__HNSW_EF_SEARCH",
+                recall=round(recall, 3),
+            )
 
     async def _remove_orphans(self) -> None:
         if monotonic() < self.orphans_due:

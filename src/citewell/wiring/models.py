@@ -127,6 +127,17 @@ def _expansion(settings: Settings, embedder: Embedder) -> Expansion:
     )
 
 
+def make_dense_search(settings: Settings, embedder: Embedder) -> DenseSearch:
+    """Say how the embedder's vectors are searched."""
+    retrieval = settings.retrieval
+    return DenseSearch(
+        embedder.name,
+        retrieval.exact_below_chunks,
+        retrieval.hnsw_ef_search,
+        embedder.dimension,
+    )
+
+
 def make_answer_pipeline(
     settings: Settings,
     database: Database,
@@ -158,15 +169,7 @@ def _make_pipeline(
     retrieval = settings.retrieval
     return AnswerPipeline(
         embedder=embedder,
-        index=PostgresChunkIndex(
-            database,
-            DenseSearch(
-                embedder.name,
-                retrieval.exact_below_chunks,
-                retrieval.hnsw_ef_search,
-                embedder.dimension,
-            ),
-        ),
+        index=PostgresChunkIndex(database, make_dense_search(settings, embedder)),
         chat_model=chat_model,
         candidates=retrieval.candidates,
         dense_weight=retrieval.dense_weight,

@@ -34,6 +34,7 @@ from citewell.ports import (
     Queue,
 )
 from citewell.records.questions import Asked
+from citewell.records.recall_canary import measure_recall
 from citewell.records.reconcile import Reconciler
 from citewell.records.repair import Repair, repair
 from citewell.records.session import Database
@@ -50,6 +51,7 @@ from citewell.wiring.embedders import open_embedder
 from citewell.wiring.identity import open_identity
 from citewell.wiring.models import (
     make_answer_pipeline,
+    make_dense_search,
     open_language_model,
     open_reranker,
 )
@@ -126,6 +128,10 @@ class Services:
             f"{self.embedder.name}: these documents are found by their words only. Run `citewell "
             "reindex` for each collection, or set CITEWELL_EMBEDDER__MODEL back."
         )
+
+    async def measure_recall(self) -> float | None:
+        """Return what the vector index finds of the exactly nearest chunks; None without a need."""
+        return await measure_recall(self.database, make_dense_search(self.settings, self.embedder))
 
     async def _check_database(self) -> str:
         try:
@@ -214,6 +220,7 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
                 settings.answer.keep_days,
                 settings.retrieval.exact_below_chunks,
                 embedder.dimension,
+                make_dense_search(settings, embedder),
             ),
             egress=egress,
             webhooks=WebhookSender(database, egress),

@@ -192,7 +192,7 @@ async def test_a_bug_is_500_with_an_id_and_nothing_else(failing: Api) -> None:
 
 async def test_a_bug_in_a_stream_ends_it_with_an_error_event(fresh: Api) -> None:
     async with fresh.services.database.engine.begin() as connection:
-        await connection.execute(text("DROP TABLE answers"))
+        await connection.execute(text("DROP TABLE answers CASCADE"))
     reply = await fresh.client.post("/query/stream", json={"question": "?!"})
     events = read_events(reply.text)
     assert [name for name, _ in events][-1] == "error"

@@ -25,7 +25,7 @@ from sqlalchemy import text
 from adapters.scripted_provider import Exchange, Play, ScriptedProvider, answer, scripted_provider
 from api.stage import Api
 from citewell import embedded
-from citewell.api.app import create_app
+from citewell.api.app import create_app, resources
 from citewell.api.deps import get_workspace
 from citewell.cli.ledger import migrate_database
 from citewell.cli.server import allow_open_files
@@ -135,7 +135,7 @@ async def opened_app(settings: Settings, workspaces: int) -> AsyncIterator[FastA
         return WorkspaceId(x_workspace)
 
     app = create_app(settings)
-    app.dependency_overrides[get_workspace] = named
+    resources().dependency_overrides[get_workspace] = named
 
     @app.get("/chaos/state")
     async def state() -> dict[str, Any]:

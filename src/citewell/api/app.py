@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi
@@ -48,7 +49,7 @@ from citewell.api.limits import FailureLimit, Limits, RequestLimit
 from citewell.api.middleware import BodyLimit, HostGuard, RequestRecord
 from citewell.api.problems import Problem, add_handlers
 from citewell.api.readmission import Readmission
-from citewell.api.rights_described import describe_rights
+from citewell.api.rights_described import describe_lazily, require_rights
 from citewell.settings import Settings, key_required, refuse_open_door
 from citewell.wiring import open_services
 
@@ -80,6 +81,54 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         507: "A disk of the server is full.",
     }.items()
 }
+
+
+RESOURCES = (
+    search,
+    query,
+    documents,
+    readers,
+    ingest,
+    pipeline,
+    reindex,
+    collections,
+    jobs,
+    webhooks,
+    tasks,
+    replay,
+    results,
+    chat,
+    sessions,
+    feedback,
+    policy,
+    recheck,
+    keys,
+    audit,
+    chat_logs,
+    workspaces,
+    signin,
+    evals,
+    exports,
+    usage,
+    health,
+    openai,
+)
+"""In the order in which an address is looked for."""
+
+
+@cache
+def resources() -> FastAPI:
+    """Put all addresses together, once in a process: it takes most of a second.
+
+    Raises:  InputError – an address is not in the table of rights.
+    """
+    app = FastAPI(
+        dependencies=[Depends(refuse_unknown_query)], responses=RESPONSES, openapi_url=None
+    )
+    for resource in RESOURCES:
+        require_rights(resource.router)
+        app.include_router(resource.router)
+    return app
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -114,8 +163,6 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        dependencies=[Depends(refuse_unknown_query)],
-        responses=RESPONSES,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
@@ -123,39 +170,9 @@ def create_app(settings: Settings) -> FastAPI:
     MultiPartParser.spool_max_size = SPOOL_BYTES
     # /docs from files of the package: FastAPI's own page loads its scripts from the network.
     patch_fastapi(app)
-    for resource in (  # in the order in which an address is looked for
-        search,
-        query,
-        documents,
-        readers,
-        ingest,
-        pipeline,
-        reindex,
-        collections,
-        jobs,
-        webhooks,
-        tasks,
-        replay,
-        results,
-        chat,
-        sessions,
-        feedback,
-        policy,
-        recheck,
-        keys,
-        audit,
-        chat_logs,
-        workspaces,
-        signin,
-        evals,
-        exports,
-        usage,
-        health,
-        openai,
-    ):
-        app.include_router(resource.router)
+    app.router.routes += resources().router.routes
     add_handlers(app)
-    describe_rights(app.openapi())
+    describe_lazily(app)
     upload = settings.upload
     app.add_middleware(
         BodyLimit,

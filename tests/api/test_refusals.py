@@ -39,8 +39,8 @@ BODIES: list[tuple[str, str, Any, str]] = [
     ("POST", "/exports", {"kind": "audit", "filters": {"from": "l"}},
      "The field filters.from must be a time such as 2026-11-01T00:00:00Z."),
     ("POST", "/exports", {"kind": "audit", "filters": {"rating": "up"}},
-     ("The field filters.rating is not known here. Known are from, to, action, actor, outcome, "
-      "request_id.")),
+     ("The field filters.rating is not known here. Known are from, to, installation, action, "
+      "actor, outcome, request_id.")),
     ("PUT", f"/documents/{ID}/readers", {"readers": ["everyone"]},
      ("The field readers[0] must be role:viewer, role:editor, role:admin, or group: and a group's "
       "name, such as group:finance.")),

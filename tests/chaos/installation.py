@@ -19,7 +19,7 @@ import redis
 from sqlalchemy import make_url
 
 from citewell import embedded
-from e2e.processes import QUICK_JOBS, Program, Running, wait_until
+from e2e.processes import QUICK_JOBS, TWO_WORKERS, Program, Running, wait_until
 from records.databases import new_folder
 
 MANY_TRIES = {"CITEWELL_JOBS__MAX_ATTEMPTS": "100"}
@@ -56,7 +56,7 @@ class Installation:
     """Runs ``citewell up`` on one data folder, whatever is done to it."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        self.program = Program(data, **(QUICK_JOBS | MANY_TRIES | settings))
+        self.program = Program(data, **(TWO_WORKERS | QUICK_JOBS | MANY_TRIES | settings))
         self.checker = Program(data)
         self._turn = threading.RLock()
         self._running: Running | None = None

@@ -20,6 +20,9 @@ PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
 COMMAND = str(Path(sys.executable).parent / "citewell")
 READY_SECONDS = 60.0
+SMALL = {"CITEWELL_JOBS__PROCESSES": "1", "CITEWELL_PARSE__PROCESSES": "1"}
+"""One process of each kind starts faster than two, and few tests need both."""
+TWO_WORKERS = {"CITEWELL_JOBS__PROCESSES": "2"}
 QUICK_JOBS = {
     "CITEWELL_JOBS__LEASE_SECONDS": "3",
     "CITEWELL_JOBS__HEARTBEAT_SECONDS": "1",
@@ -70,7 +73,7 @@ class Program:
         self.data = data
         self.command = command
         self.folder = data.parent
-        self.environment = environment(**settings)
+        self.environment = environment(**(SMALL | settings))
 
     def run(
         self, verb: str, *arguments: str, seconds: float = 60

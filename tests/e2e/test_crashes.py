@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import QUICK_JOBS, Program, Running, wait_until
+from e2e.processes import QUICK_JOBS, TWO_WORKERS, Program, Running, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 WORDS = [
@@ -26,7 +26,7 @@ def document(number: int, sentences: int = 96) -> bytes:
 
 @pytest.fixture(scope="module")
 def program(data: Path) -> Program:
-    return Program(data, CITEWELL_JOBS__SILENT_AFTER_SECONDS="4", **QUICK_JOBS)
+    return Program(data, CITEWELL_JOBS__SILENT_AFTER_SECONDS="4", **TWO_WORKERS, **QUICK_JOBS)
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,11 @@ format: $(VENV)/.developing ## Format the code
 	@$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(VENV)/.developing ## Measure ingestion, search and quality on public data (ARGS="--beir DIR")
+bench: $(VENV)/.developing ## Measure the embedder, ingestion, search and many clients (ARGS="--beir DIR")
+	@$(BIN)/python -m bench.embed
 	@$(BIN)/python -m bench.scifact $(ARGS)
+	@$(BIN)/python -m bench.concurrency $(ARGS)
+	@$(BIN)/python -m bench.search
 
 .PHONY: quality
 quality: $(VENV)/.developing ## Measure search and answers on public data or the examples; try the gate

@@ -1,6 +1,6 @@
 """Search made-up installations of growing size, and compare with bare SQL and exact search.
 
-    make bench-search ARGS="--sizes 5000,50000,500000"
+    .venv/bin/python -m bench.search --sizes 5000,50000,500000 --svg growth.svg
 
 Each size is an installation of its own with three workspaces: a big one, a middle one with 15 % of
 the chunks, and a tiny one of 500. Measured in each, with and without a metadata filter that a tenth

@@ -10,7 +10,7 @@ from chaos.outcome import Outcome
 from chaos.rounds import open_bench
 from chaos.workload import full_workload
 
-KILLS = 8
+KILLS = 20
 SEED = 20
 PARAGRAPHS = 30
 
@@ -19,7 +19,7 @@ PARAGRAPHS = 30
 def test_the_index_is_a_clean_runs_after_kills() -> None:
     together = Outcome("kills")
     with open_bench(full_workload(12, PARAGRAPHS)) as bench:
-        for outcome in mixed_rounds(bench, KILLS, SEED, each=4):
+        for outcome in mixed_rounds(bench, KILLS, SEED, each=10):
             together.add(outcome)
     assert not together.faults, together.faults
     assert together.times == KILLS

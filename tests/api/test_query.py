@@ -285,4 +285,4 @@ async def test_what_cannot_be_read_is_told_in_sentences(library: Api) -> None:
     assert require_problem(typed, 422, "invalid")["detail"] == said
     blank = await library.client.put("/policy", json={"scope": " "})
     detail = require_problem(blank, 422, "invalid")["detail"]
-    assert detail.startswith("the request body: scope must say")
+    assert detail.startswith("The field scope must say")

@@ -21,7 +21,7 @@ from chaos.installation import open_installation
 from chaos.kills import kill_rounds
 from chaos.mutations import upload_mutations
 from chaos.outcome import Outcome, merge, table
-from chaos.requests import many_requests
+from chaos.openapi_run import many_requests
 from chaos.rounds import Bench, open_bench
 from chaos.sites import failpoint_rounds
 from chaos.streams import leaving_readers, many_streams

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e.openapi_requests import first_key, send_requests
 from e2e.processes import Program, Running
-from e2e.requests import first_key, send_requests
 
 SEED, EXAMPLES = 1, 2
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from citewell.records.highlights import MOST_HIGHLIGHTS, _aligned, find_highlights
-from citewell.records.lexical import searchable
 from citewell.records.session import Database
+from citewell.records.words import searchable
 from records.rows import A
 
 TEXTS = [

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from chaos.installation import Installation
 from chaos.outcome import Outcome
-from e2e.requests import first_key, send_requests
+from e2e.openapi_requests import first_key, send_requests
 
 TIMEOUT_SECONDS = 3 * 3600.0
 

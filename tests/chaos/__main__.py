@@ -20,8 +20,8 @@ from chaos.faults import (
 from chaos.installation import open_installation
 from chaos.kills import kill_rounds
 from chaos.mutations import upload_mutations
-from chaos.outcome import Outcome, merge, table
 from chaos.openapi_run import many_requests
+from chaos.outcome import Outcome, merge, table
 from chaos.rounds import Bench, open_bench
 from chaos.sites import failpoint_rounds
 from chaos.streams import leaving_readers, many_streams

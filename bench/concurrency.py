@@ -38,8 +38,9 @@ from bench.scifact import (
 from citewell import embedded
 
 CLIENTS = (1, 8, 50)
+START_SECONDS = 30
 BARE = """
-import socket, sys, uvicorn
+import sys, uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
@@ -56,7 +57,7 @@ app = FastAPI()
 async def search(body: Body) -> Reply:
     return Reply(query=body.query)
 
-uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning", access_log=False)
+uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
 """
 
 
@@ -113,18 +114,27 @@ def measure(url: str, bodies: Sequence[bytes], clients: int) -> dict[str, float]
 @contextmanager
 def bare_route() -> Iterator[str]:
     """Serve the bare route on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.set_inheritable(True)
-        process = subprocess.Popen(
-            [sys.executable, "-c", BARE, str(listener.fileno())], pass_fds=[listener.fileno()]
-        )
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            httpx.post(f"{url}/search", json={"query": "ready?"}, timeout=30).raise_for_status()
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("The bare route did not start.")
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.post(f"{url}/search", json={"query": "ready?"}).is_success
+    except httpx.TransportError:
+        return False
 
 
 def encode(queries: Sequence[str]) -> list[bytes]:

@@ -26,7 +26,7 @@ up: setup ## Serve http://127.0.0.1:8000 on a lasting data folder (ARGS="--data 
 
 .PHONY: test
 test: $(VENV)/.developing ## Run all tests (10 to 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/.developing ## Kill, starve and poison a running Citewell; show what was lost (ARGS="--kills N --seed N")

@@ -27,7 +27,6 @@ import psutil
 import uvloop
 
 from citewell import embedded
-from citewell.answer.pipeline import Question
 from citewell.domain import PUBLIC_WORKSPACE, Scope
 from citewell.settings import Settings
 from citewell.wiring import open_services
@@ -145,7 +144,7 @@ async def measure_in_process(settings: Settings, queries: list[str]) -> list[flo
         times = []
         for text in queries:
             started = time.perf_counter()
-            await services.answers.search(Question(PUBLIC_WORKSPACE, text, Scope(), 10))
+            await services.answers.search(PUBLIC_WORKSPACE, text, Scope(), 10)
             times.append((time.perf_counter() - started) * 1000)
         return times
 

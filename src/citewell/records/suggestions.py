@@ -128,22 +128,26 @@ def repeated_phrases(body: str) -> list[tuple[str, int]]:
     Holds:   no punctuation stands inside, and no number and no very short word at an end. Function
              words are not known here; PostgreSQL leaves out what begins or ends with one.
     """
-    counts: Counter[str] = Counter()
-    forms: dict[str, Counter[str]] = {}
-    before: list[str] = []
+    runs: list[str] = []
+    before: list[tuple[str, bool]] = []
     for token in _TOKEN.findall(body):
         if not token[0].isalnum():
             before.clear()
             continue
-        for start in range(len(before)):
-            run = (*before[start:], token)
-            if _may_end(run[0]) and _may_end(token):
-                form = " ".join(run)
-                counts[form.lower()] += 1
-                forms.setdefault(form.lower(), Counter())[form] += 1
-        before = [*before[-1:], token]
-    often = [each for each in counts.items() if each[1] > 1]
+        ends = _may_end(token)
+        if ends and before:
+            if before[-1][1]:
+                runs.append(f"{before[-1][0]} {token}")
+            if len(before) == 2 and before[0][1]:
+                runs.append(f"{before[0][0]} {before[1][0]} {token}")
+        before = [*before[-1:], (token, ends)]
+    folded = [run.lower() for run in runs]
+    often = [each for each in Counter(folded).items() if each[1] > 1]
     often.sort(key=lambda each: (-each[1], -len(each[0]), each[0]))
+    forms: dict[str, Counter[str]] = {run: Counter() for run, _ in often[:CANDIDATE_PHRASES]}
+    for run, form in zip(folded, runs, strict=True):
+        if run in forms:
+            forms[run][form] += 1
     return [(forms[run].most_common(1)[0][0], count) for run, count in often[:CANDIDATE_PHRASES]]
 
 

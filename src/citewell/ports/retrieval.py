@@ -9,7 +9,7 @@ from citewell.ports.models import Vectors
 
 
 class VectorStore(Protocol):
-    """A dense leg outside of the ledger."""
+    """A dense leg outside of the ledger, in place of its own; none comes with Citewell yet."""
 
     async def search(
         self, workspace_id: WorkspaceId, vector: Vectors, scope: Scope, limit: int

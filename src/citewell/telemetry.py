@@ -37,16 +37,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
-        """Time one stage."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.timings_ms[name] = (perf_counter() - started) * 1000
-
-    @contextmanager
-    def adding(self, name: str) -> Generator[None]:
-        """Time one turn of a stage that comes more than once."""
+        """Time one turn of a stage; several are summed."""
         started = perf_counter()
         try:
             yield

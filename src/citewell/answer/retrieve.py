@@ -29,11 +29,11 @@ async def retrieve(
     Raises:  Unavailable – a store does not answer.
     """
     text, vector = question
-    with watch.adding("dense"):
+    with watch.stage("dense"):
         if store is None:
             dense = await reading.search_dense(vector, scope, limit)
         else:
             dense = await store.search(workspace_id, vector, scope, limit)
-    with watch.adding("lexical"):
+    with watch.stage("lexical"):
         lexical = await reading.search_lexical(text, scope, limit)
     return Retrieved(dense, lexical)

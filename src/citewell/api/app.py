@@ -173,6 +173,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes += resources().router.routes
     add_handlers(app)
     describe_lazily(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Put around the addresses what every request passes; the last one comes first."""
     upload = settings.upload
     app.add_middleware(
         BodyLimit,
@@ -186,4 +192,3 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord)
     app.add_middleware(openai.OpenAIErrors)
-    return app

@@ -8,6 +8,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 ARGS ?=
 # Trust the machine's certificates, as pip does: networks with a certificate of their own need it.
 export UV_SYSTEM_CERTS := 1
+# Keep what Python compiled, whatever the shell says: programs are started many times here.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## List the verbs

@@ -83,9 +83,6 @@ class MiniLMEmbedder:
         Shapes:  n texts → (n, 384) float32, each row of unit length.
         Raises:  ProviderError – the model failed or returned something that is not a vector.
         """
-        if purpose == "query" and len(texts) == 1:
-            # About 1.5 ms of work: a thread's turn at the interpreter would take longer.
-            return self.embed_questions(list(texts))
         embed_now = self.embed_questions if purpose == "query" else self.embed_now
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, embed_now, list(texts))

@@ -63,8 +63,6 @@ class OpenVinoMiniLM:
         Shapes:  n texts → (n, 384) float32, each row of unit length.
         Raises:  ProviderError – the model failed or returned something that is not a vector.
         """
-        if purpose == "query" and len(texts) == 1:
-            return self.embed_now(list(texts), purpose)  # a hop to a thread would take longer
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.embed_now, list(texts), purpose)
 

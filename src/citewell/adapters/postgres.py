@@ -53,7 +53,7 @@ class PostgresChunkIndex:
     @asynccontextmanager
     async def read(self, workspace_id: WorkspaceId) -> AsyncGenerator[PostgresReading]:
         """Begin to read, in one transaction."""
-        async with self._database.reading(workspace_id) as reading:
+        async with self._database.reading(workspace_id, self._dense.parameters) as reading:
             yield PostgresReading(reading, workspace_id, self._dense)
 
     async def neighbours(

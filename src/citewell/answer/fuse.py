@@ -80,7 +80,7 @@ def put_first(ranking: Sequence[Fused], first: Collection[ChunkId]) -> list[Fuse
 
     Where one of them was found, each score is halved, and theirs lie above 0.5.
     """
-    if not any(item.chunk_id in first for item in ranking):
+    if not first or not any(item.chunk_id in first for item in ranking):
         return list(ranking)
     moved = [
         replace(item, score=item.score / 2 + (0.5 if item.chunk_id in first else 0.0))

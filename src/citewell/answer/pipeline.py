@@ -68,6 +68,8 @@ class AnswerPipeline:
     makers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     store: VectorStore | None = None
     """A dense leg in place of the index's own."""
+    embeds_here: bool = False
+    """Whether the embedder computes in this process."""
     times: StageTimes = field(default_factory=StageTimes)
     quoting: "AnswerPipeline | None" = None
     """The same path without any language model, for workspaces that choose so."""
@@ -133,7 +135,7 @@ class AnswerPipeline:
 
     @property
     def _legs(self) -> Legs:
-        return Legs(self.embedder, self.index, self.store)
+        return Legs(self.embedder, self.index, self.store, self.embeds_here)
 
 
 class AnswerRun:

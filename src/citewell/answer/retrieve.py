@@ -1,5 +1,6 @@
-"""Search both legs: meaning (dense) and words (BM25)."""
+"""Search both legs: words (BM25) and meaning (dense)."""
 
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from citewell.domain import LegResult, Scope, WorkspaceId
@@ -15,25 +16,36 @@ class Retrieved:
     lexical: LegResult
 
 
-async def retrieve(
-    workspace_id: WorkspaceId,
-    question: tuple[str, Vectors],
-    scope: Scope,
-    limit: int,
-    reading: IndexReading,
-    store: VectorStore | None,
-    watch: Stopwatch,
-) -> Retrieved:
-    """Return at most ``limit`` chunks of each leg, for a question and its vector.
+@dataclass(frozen=True, slots=True)
+class Retriever:
+    """Searches both legs of one workspace, in one scope, for at most ``limit`` chunks each."""
 
-    Raises:  Unavailable – a store does not answer.
-    """
-    text, vector = question
-    with watch.stage("dense"):
-        if store is None:
-            dense = await reading.search_dense(vector, scope, limit)
-        else:
-            dense = await store.search(workspace_id, vector, scope, limit)
-    with watch.stage("lexical"):
-        lexical = await reading.search_lexical(text, scope, limit)
-    return Retrieved(dense, lexical)
+    workspace_id: WorkspaceId
+    scope: Scope
+    limit: int
+    reading: IndexReading
+    store: VectorStore | None
+    watch: Stopwatch
+
+    async def retrieve(
+        self, queries: Sequence[str], embedding: Awaitable[Vectors]
+    ) -> list[Retrieved]:
+        """Return the rankings for each query; words first, as its vector may not be there yet.
+
+        Shapes:  Q queries, their vectors (Q, dimension) → Q results.
+        Raises:  ProviderError, Unavailable – as the ports say.
+        """
+        with self.watch.stage("lexical"):
+            lexical = [
+                await self.reading.search_lexical(query, self.scope, self.limit)
+                for query in queries
+            ]
+        vectors = await embedding
+        with self.watch.stage("dense"):
+            dense = [await self._search_dense(vector) for vector in vectors]
+        return [Retrieved(*legs) for legs in zip(dense, lexical, strict=True)]
+
+    async def _search_dense(self, vector: Vectors) -> LegResult:
+        if self.store is None:
+            return await self.reading.search_dense(vector, self.scope, self.limit)
+        return await self.store.search(self.workspace_id, vector, self.scope, self.limit)

@@ -1,23 +1,30 @@
 """Find chunks for one or several queries that ask for the same: retrieve → fuse → join → load."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join, put_first
 from citewell.answer.near import near
-from citewell.answer.retrieve import Retrieved, retrieve
+from citewell.answer.retrieve import Retrieved, Retriever
 from citewell.domain import Candidate, ChunkId, Scope, SkippedStage, WorkspaceId
-from citewell.ports import ChunkIndex, Embedder, VectorStore
+from citewell.ports import ChunkIndex, Embedder, Vectors, VectorStore
 from citewell.telemetry import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
 class Legs:
-    """The partners that a search needs."""
+    """The partners that a search needs.
+
+    ``embeds_here`` says that the embedder computes in this process: the words are searched for
+    meanwhile. One far away is awaited first, since a connection is held from then on.
+    """
 
     embedder: Embedder
     index: ChunkIndex
     store: VectorStore | None = None
+    embeds_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +72,39 @@ async def search(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> Searc
     return result
 
 
+@asynccontextmanager
+async def _embedding(
+    queries: Sequence[str], legs: Legs, watch: Stopwatch
+) -> AsyncGenerator[Awaitable[Vectors]]:
+    """Begin to embed, beside what the block does or before it; nothing goes on after the block."""
+
+    async def embed() -> Vectors:
+        with watch.stage("embed"):
+            return await legs.embedder.embed(queries, "query")
+
+    task = asyncio.create_task(embed())
+    try:
+        if not legs.embeds_here:
+            await task
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def _search_once(
     workspace_id: WorkspaceId, wanted: Search, legs: Legs
 ) -> tuple[SearchResult, bool]:
     """Search, and tell whether all that was found could be loaded."""
     watch = Stopwatch()
-    with watch.stage("embed"):
-        vectors = await legs.embedder.embed(wanted.queries, "query")
-    async with legs.index.read(workspace_id) as reading:
-        found = [
-            await retrieve(
-                workspace_id, question, wanted.scope, wanted.candidates, reading, legs.store, watch
-            )
-            for question in zip(wanted.queries, vectors, strict=True)
-        ]
+    async with (
+        _embedding(wanted.queries, legs, watch) as embedding,
+        legs.index.read(workspace_id) as reading,
+    ):
+        retriever = Retriever(
+            workspace_id, wanted.scope, wanted.candidates, reading, legs.store, watch
+        )
+        found = await retriever.retrieve(wanted.queries, embedding)
         with watch.stage("fuse"):
             rankings = [
                 fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found

@@ -1,12 +1,13 @@
 """The dense leg in PostgreSQL: pgvector halfvec, exact for small scopes, HNSW for large ones."""
 
 from dataclasses import dataclass, field
+from time import monotonic
 
 import structlog
 
-from citewell.domain import ChunkId, LegResult, WorkspaceId
+from citewell.domain import LegResult, WorkspaceId
 from citewell.ports import Vectors
-from citewell.records.reading import Reader
+from citewell.records.reading import Reader, read_tuples
 from citewell.records.scope import SearchSpace
 from citewell.records.statements import text
 from citewell.records.vector_tables import FIRST_DIMENSION, vector_table
@@ -33,11 +34,9 @@ SELECT EXISTS (SELECT FROM chunks WHERE workspace_id = :workspace
     AND collection_id = ANY(CAST(:collections AS uuid[])){documents})
 """
 
-PREPARE = """
-SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', :breadth, true),
-    (SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)) AS vectors
-"""
+COUNT = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"
+COUNT_SECONDS = 60.0
+"""How long a table's size is taken to be what it was; the server only estimates it itself."""
 EXACT_PER_WALKED = 1_600
 """Vectors that are compared in the time in which a walk finds its way where it may see all."""
 
@@ -62,6 +61,13 @@ class DenseSearch:
     dimension: int = FIRST_DIMENSION
     exact_per_walked: int = EXACT_PER_WALKED
     _told: bool = field(default=False, init=False)
+    _vectors: float = field(default=0.0, init=False)
+    _counted: float = field(default=-COUNT_SECONDS, init=False)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What a transaction sets that walks through the index."""
+        return {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(self.ef_search)}
 
     async def search(
         self,
@@ -71,12 +77,16 @@ class DenseSearch:
         space: SearchSpace,
         limit: int,
     ) -> LegResult:
-        """Return the ``limit`` nearest chunks with their cosine similarity, best first."""
+        """Return the ``limit`` nearest chunks with their cosine similarity, best first.
+
+        Holds:   ``parameters`` are set in the transaction.
+        """
         if not space.chunk_count:
             return LegResult({})
         names = {"table": vector_table(self.dimension), "dimension": self.dimension}
         query = NEAREST if await self.walks(connection, space) else EXACT
-        rows = await connection.execute(
+        rows = await read_tuples(
+            connection,
             text(query.format(documents=space.documents_sql, **names)),
             {
                 **space.values,
@@ -87,18 +97,19 @@ class DenseSearch:
                 "limit": limit,
             },
         )
-        scores = {ChunkId(row.chunk_id): float(row.score) for row in rows}
-        if not scores and await self._has_chunks(connection, workspace_id, space):
+        if not rows and await self._has_chunks(connection, workspace_id, space):
             return LegResult({}, skipped="other_model")
-        return LegResult(dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))))
+        # A walk finds them in about this order only.
+        return LegResult(dict(sorted(rows, key=lambda row: (-row[1], row[0]))))
 
     async def walks(self, connection: Reader, space: SearchSpace) -> bool:
-        """Say whether to walk through the index, and set what that needs; else all is compared."""
+        """Say whether to walk through the index; else all is compared."""
         if space.hides or space.chunk_count <= self.exact_below_chunks:
             return False
-        values = {"breadth": str(self.ef_search), "table": vector_table(self.dimension)}
-        (row,) = (await connection.execute(text(PREPARE), values)).all()
-        return space.chunk_count**2 >= self.exact_per_walked * max(row.vectors or 0, 0)
+        if monotonic() - self._counted > COUNT_SECONDS:
+            counted = await connection.scalar(text(COUNT), {"table": vector_table(self.dimension)})
+            self._vectors, self._counted = max(counted or 0.0, 0.0), monotonic()
+        return space.chunk_count**2 >= self.exact_per_walked * self._vectors
 
     async def _has_chunks(
         self, connection: Reader, workspace_id: WorkspaceId, space: SearchSpace

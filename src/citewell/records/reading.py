@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
+from psycopg.rows import tuple_row
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -61,6 +62,14 @@ class Reading:
         await cursor.execute(_pyformat(statement.text), values)
         return Rows(await cursor.fetchall())
 
+    async def tuples(
+        self, statement: TextClause, values: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows, whose columns have no names: the fastest way."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        await cursor.execute(_pyformat(statement.text), values)
+        return await cursor.fetchall()
+
     async def scalars(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return the first column of all rows."""
         return [row[0] for row in await self.execute(statement, values)]
@@ -73,3 +82,12 @@ class Reading:
 
 Reader = AsyncConnection | Reading
 """What functions that only read take: a transaction of either kind."""
+
+
+async def read_tuples(
+    reader: Reader, statement: TextClause, values: Mapping[str, Any]
+) -> Sequence[Any]:
+    """Run a statement in a transaction of either kind and return its rows, column by place."""
+    if isinstance(reader, Reading):
+        return await reader.tuples(statement, values)
+    return (await reader.execute(statement, values)).all()

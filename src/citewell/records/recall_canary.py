@@ -54,7 +54,7 @@ async def _measure(
 ) -> float | None:
     exact = replace(dense, exact_below_chunks=2**62)
     shares: list[float] = []
-    async with database.transaction(workspace_id) as connection:
+    async with database.reading(workspace_id, dense.parameters) as connection:
         space = await resolve_scope(connection, workspace_id, Scope())
         if not await dense.walks(connection, space):
             return None

@@ -1,13 +1,14 @@
 """The database's door: an engine, and the only place that commits."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import event, make_url
+from sqlalchemy import TextClause, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import (
     IntegrityError,
@@ -35,6 +36,14 @@ ENTER = text(
     " set_config('statement_timeout', '60s', true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+
+
+@cache
+def enter_with(parameters: tuple[tuple[str, str], ...]) -> TextClause:
+    """Return the statement that enters a workspace and sets these parameters of the server."""
+    more = (f", set_config('{name}', '{value}', true)" for name, value in parameters)
+    return text(ENTER.text + "".join(more))
+
 
 SEE = text("SELECT set_config('citewell.reader_tags', :tags, true)")
 EVERY_DOCUMENT = "*"
@@ -144,14 +153,18 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def reading(self, workspace_id: WorkspaceId) -> AsyncGenerator[Reading]:
+    async def reading(
+        self, workspace_id: WorkspaceId, parameters: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Reading]:
         """Run one transaction that only reads and sees one workspace, with little around it.
 
+        ``parameters`` of the server are set for its length.
         Raises:  Unavailable – PostgreSQL does not answer.
         """
         with _translated():
             async with AsyncExitStack() as stack:
-                connection, raw = await self._begin_reading(stack, str(workspace_id))
+                entry = _entry(self.role, str(workspace_id))
+                connection, raw = await self._begin_reading(stack, entry, parameters or {})
                 try:
                     yield Reading(raw)
                     await raw.commit()
@@ -160,17 +173,17 @@ class Database:
                     raise
 
     async def _begin_reading(
-        self, stack: AsyncExitStack, workspace: str
+        self, stack: AsyncExitStack, entry: Mapping[str, str], parameters: Mapping[str, str]
     ) -> tuple[AsyncConnection, Any]:
         """Check a connection out and enter the workspace; a lost one is replaced unseen."""
-        entry = _entry(self.role, workspace)
+        enter = enter_with(tuple(parameters.items()))
         for tested in (False, True):
             async with AsyncExitStack() as attempt:
                 connection = await attempt.enter_async_context(self._check_out(tested=tested))
                 raw: Any = (await connection.get_raw_connection()).driver_connection
                 try:
                     async with self._in_time(ENTER_SECONDS, connection):
-                        await Reading(raw).execute(ENTER, entry)
+                        await Reading(raw).tuples(enter, entry)
                 except psycopg.OperationalError:
                     await connection.invalidate()
                     if tested or self._link.is_silent:

@@ -43,6 +43,11 @@ def open_embedder(settings: Settings, stack: AsyncExitStack, *, worker: bool) ->
     return embedder if worker else RememberingEmbedder(embedder, settings.embedder.cache_questions)
 
 
+def embeds_here(settings: Settings) -> bool:
+    """Say whether the embedder computes in this process, and not behind an API."""
+    return _choose(settings).kind not in {"openai", "ollama"}
+
+
 def check_embedder(settings: Settings) -> None:
     """Read what the settings name, and load nothing.
 

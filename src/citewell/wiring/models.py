@@ -23,7 +23,7 @@ from citewell.ports import ChatModel, Embedder, LanguageModel, Reranker
 from citewell.records.dense import DenseSearch
 from citewell.records.session import Database
 from citewell.settings import Settings
-from citewell.wiring.embedders import check_embedder
+from citewell.wiring.embedders import check_embedder, embeds_here
 
 
 def open_language_model(settings: Settings) -> GuardedLanguageModel | None:
@@ -177,6 +177,7 @@ def _make_pipeline(
         expansion=_expansion(settings, embedder),
         reranker=reranker,
         rerank_candidates=settings.rerank.candidates,
+        embeds_here=embeds_here(settings),
         makers={
             "embedder": embedder.name,
             "model": chat_model.name,

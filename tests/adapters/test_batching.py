@@ -40,7 +40,7 @@ class Model:
 
 async def test_callers_share_batches_and_get_their_own_rows() -> None:
     model = Model()
-    embedder = BatchingEmbedder(model, parallel=2)
+    embedder = BatchingEmbedder(model, calls=2)
     sizes = [(caller * 7) % 5 + 1 for caller in range(60)]
     replies = await asyncio.gather(
         *(
@@ -57,7 +57,7 @@ async def test_callers_share_batches_and_get_their_own_rows() -> None:
 
 async def test_a_large_request_is_one_batch_and_an_idle_model_starts_at_once() -> None:
     model = Model()
-    embedder = BatchingEmbedder(model, parallel=1)
+    embedder = BatchingEmbedder(model, calls=1)
     assert (await embedder.embed(["a"] * 200, "document")).shape == (200, 1)
     assert [len(batch) for batch in model.batches] == [200]
     assert (await embedder.embed([], "document")).shape[0] == 0
@@ -89,7 +89,7 @@ async def test_a_caller_that_leaves_does_not_stop_the_others() -> None:
 
 async def test_nobody_waits_for_a_model_that_was_cancelled() -> None:
     model = Model()
-    embedder = BatchingEmbedder(model, parallel=1)
+    embedder = BatchingEmbedder(model, calls=1)
     callers = [
         asyncio.ensure_future(embedder.embed(["x"] * BATCH_TEXTS, "document")) for _ in range(3)
     ]

@@ -15,16 +15,18 @@ BATCH_TEXTS = 64
 class BatchingEmbedder:
     """Collects texts while the model is busy, and gives it full batches.
 
-    Holds:   at most ``parallel`` calls of the model at once; a text that comes alone to an idle
-             model is embedded at once. Texts are served in the order in which they came.
+    Holds:   at most ``calls`` of the model at once; a text that comes alone to an idle model is
+             embedded at once. Texts are served in the order in which they came. One call more
+             than the model works on at once waits for it, so that it need not wait for the event
+             loop in between.
     """
 
-    def __init__(self, embedder: Embedder, parallel: int) -> None:
+    def __init__(self, embedder: Embedder, calls: int) -> None:
         self.name = embedder.name
         self.dimension = embedder.dimension
         self.window_tokens = embedder.window_tokens
         self._embedder = embedder
-        self._free = parallel
+        self._free = calls
         self._servers: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[Sequence[str], asyncio.Future[Vectors]]] = deque()
 

@@ -26,7 +26,7 @@ ROUTES: dict[Task, str] = {
     "export": "default",
     "evaluate": "default",
 }
-MESSAGE_JOBS = 8
+MESSAGE_JOBS = 16
 """Jobs that one message may tell of."""
 SOCKET_TIMEOUT_SECONDS = 2
 SEND_SECONDS = 3

@@ -5,6 +5,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,8 +27,14 @@ def chunk_id(version_id: VersionId, ordinal: int) -> ChunkId:
 
 
 def vector_literal(vector: Vectors) -> str:
-    """Write a vector as pgvector reads it."""
-    return "[" + ",".join([f"{value:.6g}" for value in vector.tolist()]) + "]"
+    """Write a vector as pgvector reads it, with six digits; a halfvec keeps three."""
+    return _vector_form(len(vector)) % tuple(vector.tolist())
+
+
+@cache
+def _vector_form(dimension: int) -> str:
+    """Return the form of a whole vector: one piece by piece would take twice as long."""
+    return "[" + ",".join(["%.6g"] * dimension) + "]"
 
 
 def version_values(head: DocumentHead) -> dict[str, object]:

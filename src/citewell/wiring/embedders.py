@@ -35,11 +35,11 @@ def open_embedder(settings: Settings, stack: AsyncExitStack, *, worker: bool) ->
             choice.model, named.query_prefix, named.document_prefix
         )
         if worker:
-            return BatchingEmbedder(embedder, 1)
+            return BatchingEmbedder(embedder, 2)
     else:
         embedder = _open_local(settings, 1 if worker else settings.embedder.threads, parallel)
         if worker:
-            return BatchingEmbedder(embedder, parallel)
+            return BatchingEmbedder(embedder, parallel + 1)
     return embedder if worker else RememberingEmbedder(embedder, settings.embedder.cache_questions)
 
 

@@ -66,7 +66,7 @@ async def test_a_large_request_is_one_batch_and_an_idle_model_starts_at_once() -
 
 
 async def test_a_failure_reaches_its_batch_and_the_next_ones_go_on() -> None:
-    embedder = BatchingEmbedder(Model(), parallel=1)
+    embedder = BatchingEmbedder(Model(), calls=1)
     first = asyncio.create_task(embedder.embed(["poison"], "document"))
     await asyncio.sleep(0)
     second = asyncio.create_task(embedder.embed(["good"], "document"))
@@ -76,7 +76,7 @@ async def test_a_failure_reaches_its_batch_and_the_next_ones_go_on() -> None:
 
 
 async def test_a_caller_that_leaves_does_not_stop_the_others() -> None:
-    embedder = BatchingEmbedder(Model(), parallel=1)
+    embedder = BatchingEmbedder(Model(), calls=1)
     busy = asyncio.create_task(embedder.embed(["busy"], "document"))
     await asyncio.sleep(0)
     leaving = asyncio.create_task(embedder.embed(["leaving"], "document"))

@@ -179,6 +179,12 @@ class RetrievalSettings(_Group):
     hnsw_ef_search: int = Field(
         default=100, ge=10, le=1000, description="HNSW breadth: recall for time."
     )
+    cache_searches: int = Field(
+        default=2000,
+        ge=0,
+        le=100_000,
+        description="Results that an API process keeps in memory until something changes; 0: none.",
+    )
 
 
 class ModelSettings(_Group):

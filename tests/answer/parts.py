@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -102,6 +102,9 @@ class Index:
     @asynccontextmanager
     async def read(self, workspace_id: WorkspaceId) -> AsyncGenerator["Index"]:
         yield self
+
+    async def state(self, scope: Scope) -> Hashable:
+        return "as ever"
 
     async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
         raise AssertionError("a store stands in for the dense leg")

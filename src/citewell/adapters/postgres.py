@@ -1,6 +1,6 @@
 """The ledger of chunks behind its port."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from citewell.domain import Candidate, ChunkId, LegResult, Scope, WorkspaceId
@@ -10,7 +10,7 @@ from citewell.records.dense import DenseSearch
 from citewell.records.lexical import search_lexical
 from citewell.records.reading import Reading
 from citewell.records.scope import SearchSpace, resolve_scope
-from citewell.records.session import Database
+from citewell.records.session import Database, current_visitor
 
 
 class PostgresReading:
@@ -21,6 +21,11 @@ class PostgresReading:
         self._workspace_id = workspace_id
         self._dense = dense
         self._resolved: tuple[Scope, SearchSpace] | None = None
+
+    async def state(self, scope: Scope) -> Hashable:
+        """Return what the scope holds: equal states, seen by the same visitor, search equally."""
+        space = await self._resolve(scope)
+        return self._workspace_id, current_visitor().tags, space.changes
 
     async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
         """Return the ``limit`` nearest chunks with their cosine similarity, best first."""

@@ -21,6 +21,7 @@ from citewell.answer.manifest import Replay, compare, read_search
 from citewell.answer.modes import read_mode
 from citewell.answer.optional import attempt
 from citewell.answer.path import Mode, Question, QuestionPath
+from citewell.answer.remembered import RememberedSearches
 from citewell.answer.rerank import rerank
 from citewell.answer.result import make_answer
 from citewell.answer.rewrite import make_standalone, rewrite
@@ -70,6 +71,8 @@ class AnswerPipeline:
     """A dense leg in place of the index's own."""
     embeds_here: bool = False
     """Whether the embedder computes in this process."""
+    remembered: RememberedSearches[SearchResult] | None = None
+    """Results of the last searches, which are not made again."""
     times: StageTimes = field(default_factory=StageTimes)
     quoting: "AnswerPipeline | None" = None
     """The same path without any language model, for workspaces that choose so."""
@@ -82,13 +85,15 @@ class AnswerPipeline:
         limit: int,
         *,
         min_similarity: float = 0.0,
+        anew: bool = False,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for one query: retrieve → fuse → load.
 
+        ``anew`` searches whatever is remembered, and so knows each leg's ranking.
         Raises:  ProviderError, Unavailable – as the ports say.
         """
         return await self.search_all(
-            workspace_id, (query,), scope, limit, min_similarity=min_similarity
+            workspace_id, (query,), scope, limit, min_similarity=min_similarity, anew=anew
         )
 
     async def search_all(
@@ -100,12 +105,14 @@ class AnswerPipeline:
         *,
         dense_weight: float | None = None,
         min_similarity: float = 0.0,
+        anew: bool = False,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for several queries that ask for the same."""
         weight = self.dense_weight if dense_weight is None else dense_weight
         each = max(self.candidates, limit)
         wanted = Search(queries, scope, limit, each, weight, min_similarity)
-        return await search(workspace_id, wanted, self._legs)
+        remembered = None if anew else self.remembered
+        return await search(workspace_id, wanted, self._legs, remembered)
 
     async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:
         """Do the search that a manifest tells of once more, and say what differs.

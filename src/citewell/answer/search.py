@@ -1,12 +1,13 @@
 """Find chunks for one or several queries that ask for the same: retrieve → fuse → join → load."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from citewell.answer.fuse import fuse, join, put_first
 from citewell.answer.near import near
+from citewell.answer.remembered import RememberedSearches
 from citewell.answer.retrieve import Retrieved, Retriever
 from citewell.domain import Candidate, ChunkId, Scope, SkippedStage, WorkspaceId
 from citewell.ports import ChunkIndex, Embedder, Vectors, VectorStore
@@ -48,7 +49,7 @@ class SearchResult:
     """The best chunks, the first query's term weights, and milliseconds per stage.
 
     ``generations`` counts each collection's publications and removals at that moment; ``legs`` are
-    the rankings that each query's results were fused from.
+    the rankings that each query's results were fused from, and empty in what is remembered.
     """
 
     wanted: Search
@@ -60,15 +61,30 @@ class SearchResult:
     legs: tuple[Retrieved, ...] = ()
 
 
-async def search(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> SearchResult:
-    """Return the best chunks for the queries, best first.
+async def search(
+    workspace_id: WorkspaceId,
+    wanted: Search,
+    legs: Legs,
+    remembered: RememberedSearches[SearchResult] | None = None,
+) -> SearchResult:
+    """Return the best chunks for the queries, best first; what is remembered is not searched again.
 
     Holds:   a document that was replaced between finding and loading is searched once more.
     Raises:  ProviderError, Unavailable – as the ports say.
     """
-    result, complete = await _search_once(workspace_id, wanted, legs)
-    if not complete:
-        result, _ = await _search_once(workspace_id, wanted, legs)
+    place = workspace_id, repr(wanted)
+    if remembered is not None and remembered.knows(place):
+        watch = Stopwatch()
+        with watch.stage("remember"):
+            async with legs.index.read(workspace_id) as reading:
+                known = remembered.find(place, await reading.state(wanted.scope))
+        if known is not None:
+            return replace(known, timings_ms=watch.finish())
+    result, state = await _search_once(workspace_id, wanted, legs)
+    if state is None:
+        result, state = await _search_once(workspace_id, wanted, legs)
+    if state is not None and remembered is not None:
+        remembered.keep(place, state, replace(result, legs=()))
     return result
 
 
@@ -94,13 +110,14 @@ async def _embedding(
 
 async def _search_once(
     workspace_id: WorkspaceId, wanted: Search, legs: Legs
-) -> tuple[SearchResult, bool]:
-    """Search, and tell whether all that was found could be loaded."""
+) -> tuple[SearchResult, Hashable]:
+    """Search, and return the state before it; None when not all that was found could be loaded."""
     watch = Stopwatch()
     async with (
         _embedding(wanted.queries, legs, watch) as embedding,
         legs.index.read(workspace_id) as reading,
     ):
+        state = await reading.state(wanted.scope)
         retriever = Retriever(
             workspace_id, wanted.scope, wanted.candidates, reading, legs.store, watch
         )
@@ -130,4 +147,4 @@ async def _search_once(
         ),
         tuple(found),
     )
-    return result, len(candidates) == len(best)
+    return result, state if len(candidates) == len(best) else None

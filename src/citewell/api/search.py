@@ -36,7 +36,12 @@ async def search(
     """Find the chunks that fit a query best, by meaning and by words; no answer is written."""
     scope = await read_scope(services, workspace_id, body.collection, body.filters)
     found = await services.answers.search(
-        workspace_id, body.query, scope, body.limit, min_similarity=body.min_similarity
+        workspace_id,
+        body.query,
+        scope,
+        body.limit,
+        min_similarity=body.min_similarity,
+        anew=body.explain,
     )
     observe(found.timings_ms)
     results = [Found.model_validate(item) for item in found.candidates]

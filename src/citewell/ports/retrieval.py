@@ -1,6 +1,6 @@
 """Where chunks are found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -24,6 +24,13 @@ class VectorStore(Protocol):
 
 class IndexReading(Protocol):
     """A look into one workspace's chunks, at one time."""
+
+    async def state(self, scope: Scope) -> Hashable:
+        """Return what stands for all that this visitor would find in the scope.
+
+        Holds:   no state comes back once anything changed that a search of the scope may show.
+        """
+        ...
 
     async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
         """Return the ``limit`` chunks nearest to the vector, as ``VectorStore.search`` does."""

@@ -17,6 +17,8 @@ from citewell.answer.modes import read_mode
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.answer.prompts import PROMPTS_SHA256
 from citewell.answer.prompts.rank import RANK
+from citewell.answer.remembered import RememberedSearches
+from citewell.answer.search import SearchResult
 from citewell.answer.writer import GroundedWriter
 from citewell.errors import InputError, Unprocessable
 from citewell.ports import ChatModel, Embedder, LanguageModel, Reranker
@@ -144,18 +146,31 @@ def make_answer_pipeline(
     embedder: Embedder,
     language_model: LanguageModel | None,
     reranker: Reranker | None,
+    *,
+    remember: bool,
 ) -> AnswerPipeline:
-    """Put the question's path together, and beside a language model's the one without it."""
+    """Put the question's path together, and beside a language model's the one without it.
+
+    ``remember`` keeps the results of searches; a worker does not, whose evaluations measure them.
+    """
+    most = settings.retrieval.cache_searches if remember else 0
+    remembered = RememberedSearches[SearchResult](most) if most else None
     extractive = ExtractiveChatModel(embedder, settings.answer.max_sentences)
     if language_model is None:
-        return _make_pipeline(settings, database, embedder, extractive, reranker)
+        pipeline = _make_pipeline(settings, database, embedder, extractive, reranker)
+        return replace(pipeline, remembered=remembered)
     writer = GroundedWriter(language_model, most_output_tokens=settings.model.max_output_tokens)
     own = None if settings.rerank.by == "model" else reranker
     quoting = _make_pipeline(settings, database, embedder, extractive, own)
     return replace(
         _make_pipeline(settings, database, embedder, writer, reranker),
         language_model=language_model,
-        quoting=replace(quoting, expansion=replace(quoting.expansion, most_tokens=0)),
+        quoting=replace(
+            quoting,
+            expansion=replace(quoting.expansion, most_tokens=0),
+            remembered=remembered,
+        ),
+        remembered=remembered,
     )
 
 

@@ -210,7 +210,9 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
             blobs=blobs,
             queue=queue,
             embedder=embedder,
-            answers=make_answer_pipeline(settings, database, embedder, language_model, reranker),
+            answers=make_answer_pipeline(
+                settings, database, embedder, language_model, reranker, remember=not worker
+            ),
             reconciler=Reconciler(
                 database,
                 queue,

@@ -58,3 +58,21 @@ def _length(spans: Sequence[tuple[str, int, int]]) -> int:
         total += max(0, end - begin)
         reached = document, max(end, reached[1]) if reached[0] == document else end
     return total
+
+
+def map_offsets(source: str, canonical: str) -> list[int]:
+    """Return where each offset of a source, and its end, lies in its canonical text.
+
+    Holds:   both have the same characters but for white space, which the canonical text has less
+             of; an offset before dropped white space lies where that was.
+    Raises:  ValueError – another character differs.
+    """
+    at: list[int] = []
+    reached = 0
+    for char in source:
+        at.append(min(reached, len(canonical)))
+        if reached < len(canonical) and canonical[reached] == char:
+            reached += 1
+        elif not char.isspace():
+            raise ValueError("The canonical text has other characters than its source.")
+    return [*at, reached]

@@ -28,7 +28,7 @@ from bench.span_metrics import measure_spans, within
 from bench.tuning_cut import Cut
 from bench.tuning_fusion import fuse_by
 from bench.tuning_index import Bench, Beside, Indexed, Legs
-from bench.tuning_sets import DOCS, HEADED, SCIFACT, SPANS, TuningSet, fewer, read_all
+from bench.tuning_sets import DOCS, HEADED, READERS, SCIFACT, SPANS, TuningSet, fewer
 from citewell import embedded
 from citewell.answer.expand import Expansion, expand
 from citewell.answer.fuse import put_first
@@ -83,22 +83,26 @@ def list_cases(settings: Settings) -> list[Case]:
     return [
         base,
         *(replace(base, group="budget", name=f"BM25 budget {each or 'unlimited'}", budget=each)
-          for each in (500, 1000, 2000, None)),
+          for each in (125, 250, 500, 1000, 2000, None)),
         *(replace(base, group="fusion", name=f"convex, w = {each}", weight=each)
           for each in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
         *(replace(base, group="fusion", name=name, fusion=way) for way, name in ways.items()),
         *(replace(base, group="candidates", name=f"{each} candidates", candidates=each)
           for each in (50, 100, 200)),
         *(replace(base, group="neighbours", name=f"{each} neighbours", neighbours=each,
-                  sets=(SPANS, DOCS + HEADED)) for each in (1, 2)),
+                  sets=(SPANS,))
+          for each in (1, 2)),
         replace(chunks, name="default"),
+        replace(chunks, name="prefix: none", cut=replace(own, prefix="none")),
         *(replace(chunks, name=f"{each} tokens", cut=replace(own, size_tokens=each))
-          for each in (96, 128, 160, 254)),
-        *(replace(chunks, name=f"{each} tokens overlap", cut=replace(own, overlap_tokens=each))
-          for each in (20, 40)),
+          for each in (254, 128)),
+        replace(chunks, name="128 tokens, 1 neighbour", cut=replace(own, size_tokens=128),
+                neighbours=1, sets=(SPANS,)),
         replace(chunks, name="a sentence overlap", cut=replace(own, sentence=True)),
-        *(replace(chunks, name=f"prefix: {each}", cut=replace(own, prefix=each))
-          for each in ("none", "title")),
+        replace(chunks, name="40 tokens overlap", cut=replace(own, overlap_tokens=40)),
+        replace(chunks, name="160 tokens", cut=replace(own, size_tokens=160)),
+        replace(chunks, name="20 tokens overlap", cut=replace(own, overlap_tokens=20)),
+        replace(chunks, name="prefix: title", cut=replace(own, prefix="title")),
     ]  # fmt: skip
 
 
@@ -225,19 +229,20 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", nargs="*", help="groups, as budget fusion candidates chunks")
-    parser.add_argument("--sets", nargs="*", help="names of sets")
+    parser.add_argument("--sets", nargs="*", choices=READERS, default=list(READERS))
     parser.add_argument("--documents", type=int, default=None, help="abstracts that are cut anew")
     parser.add_argument("--cache", type=Path, default=None, help="a folder that keeps vectors")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here as well")
     given = parser.parse_args()
     try:
-        sets = read_all(given.data)
+        sets = [read(given.data) for name, read in READERS.items() if name in given.sets]
     except OSError as error:
         raise SystemExit(
             f"The sets are not in {given.data}. Name their folder by --data."
         ) from error
-    sets = [fewer(each, given.documents) if each.name == SCIFACT + HEADED else each
-            for each in sets if not given.sets or each.name in given.sets]  # fmt: skip
+    sets = [
+        fewer(each, given.documents) if each.name == SCIFACT + HEADED else each for each in sets
+    ]
     settings = Settings()
     cases = list_cases(settings)
     if given.only:

@@ -4,14 +4,13 @@ SciFact's train claims and anthropic-docs know which documents bear on a questio
 twice: as plain text, and as a text under headings. chunking_evaluation knows the very characters.
 """
 
-import ast
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from bench.quality import plain_name, read_spans
 from citewell.domain import ParsedDocument
 from citewell.evals.datasets import EvalQuestion, Place
 from citewell.ingest.load import load
@@ -35,21 +34,6 @@ class TuningSet:
         return any(place.span for question in self.questions for place in question.places)
 
 
-def read_all(data: Path) -> list[TuningSet]:
-    """Read each set in each of its forms.
-
-    Raises:  OSError – the files are not there.
-    """
-    scifact, docs = data / "beir" / SCIFACT, data / "beir" / DOCS
-    return [
-        _plain(scifact, "train"),
-        _plain(docs, "test"),
-        _spans(data / SPANS),
-        _scifact_headed(scifact),
-        _docs_headed(docs),
-    ]
-
-
 def _rows(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.strip()]
@@ -69,7 +53,7 @@ def _plain(folder: Path, split: str) -> TuningSet:
     """Read a BEIR folder as text files that are named by their ids, as the other benches do."""
     documents = {
         row["_id"]: load(
-            f"{row['title']}\n\n{row['text']}".encode(), f"{_file_name(row['_id'])}.txt"
+            f"{row['title']}\n\n{row['text']}".encode(), f"{plain_name(row['_id'])}.txt"
         )
         for row in _rows(folder / "corpus.jsonl")
     }
@@ -80,10 +64,6 @@ def _plain(folder: Path, split: str) -> TuningSet:
         for row in _rows(folder / "queries.jsonl") if row["_id"] in judged
     ]  # fmt: skip
     return TuningSet(folder.name, documents, questions)
-
-
-def _file_name(name: str) -> str:
-    return "".join(each if each.isalnum() or each in "._-#" else "_" for each in name)
 
 
 def _under_headings(title: str, parts: Sequence[tuple[str, str]]) -> ParsedDocument:
@@ -132,46 +112,11 @@ def _docs_headed(folder: Path) -> TuningSet:
     return TuningSet(DOCS + HEADED, documents, questions)
 
 
-def _spans(folder: Path) -> TuningSet:
-    documents: dict[str, ParsedDocument] = {}
-    places: dict[str, list[int]] = {}
-    for path in sorted((folder / "corpora").glob("*.md")):
-        raw = path.read_bytes()
-        documents[path.stem] = load(raw, f"{path.stem}.txt")
-        places[path.stem] = map_offsets(raw.decode(), documents[path.stem].text)
-    questions: list[EvalQuestion] = []
-    with (folder / "questions_df.csv").open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines)):
-            name = row["corpus_id"]
-            try:
-                references = json.loads(row["references"])
-            except ValueError:
-                references = ast.literal_eval(row["references"])
-            spans = tuple(
-                Place(name, span=(places[name][each["start_index"]],
-                                  places[name][each["end_index"]]))
-                for each in cast("list[dict[str, int]]", references)
-            )  # fmt: skip
-            questions.append(EvalQuestion(str(number), row["question"], places=spans))
-    return TuningSet(folder.name, documents, questions)
-
-
-def map_offsets(source: str, canonical: str) -> list[int]:
-    """Return where each offset of a source, and its end, lies in its canonical text.
-
-    Holds:   both have the same characters but for white space, which the canonical text has less
-             of; an offset before dropped white space lies where that was.
-    Raises:  ValueError – another character differs.
-    """
-    at: list[int] = []
-    reached = 0
-    for char in source:
-        at.append(min(reached, len(canonical)))
-        if reached < len(canonical) and canonical[reached] == char:
-            reached += 1
-        elif not char.isspace():
-            raise ValueError("The canonical text has other characters than its source.")
-    return [*at, reached]
+def _spans(data: Path) -> TuningSet:
+    """Read chunking_evaluation as ``bench.quality`` does."""
+    found = read_spans(data)
+    documents = {name: load(text, name) for name, text in found.files.items()}
+    return TuningSet(SPANS, documents, found.questions)
 
 
 def fewer(found: TuningSet, documents: int | None) -> TuningSet:
@@ -183,3 +128,13 @@ def fewer(found: TuningSet, documents: int | None) -> TuningSet:
         return found
     own = {name: each for name, each in found.documents.items() if name in kept}
     return TuningSet(found.name, own, found.questions)
+
+
+READERS: dict[str, Callable[[Path], TuningSet]] = {
+    SPANS: _spans,
+    SCIFACT: lambda data: _plain(data / "beir" / SCIFACT, "train"),
+    DOCS: lambda data: _plain(data / "beir" / DOCS, "test"),
+    DOCS + HEADED: lambda data: _docs_headed(data / "beir" / DOCS),
+    SCIFACT + HEADED: lambda data: _scifact_headed(data / "beir" / SCIFACT),
+}
+"""Each set in each of its forms; they raise OSError where the files are not there."""

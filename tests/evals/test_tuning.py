@@ -3,9 +3,8 @@
 from uuid import UUID
 
 import pytest
-from bench.span_metrics import measure_spans, within
+from bench.span_metrics import map_offsets, measure_spans, within
 from bench.tuning_fusion import fuse_by
-from bench.tuning_sets import map_offsets
 
 from citewell.answer.fuse import fuse
 from citewell.domain import ChunkId

@@ -76,12 +76,10 @@ def list_cases(settings: Settings) -> list[Case]:
     own = Cut(cut.size_tokens, cut.overlap_tokens)
     base = Case("default", "default", own, candidates=found.candidates, weight=found.dense_weight,
                 neighbours=settings.answer.neighbours)  # fmt: skip
-    chunks = replace(base, group="chunks", sets=UNDER_HEADINGS)
     ways = {"dense": "dense leg alone", "lexical": "lexical leg alone",
             "theoretical": "convex from the theoretical least", "atan": "convex, atan of BM25",
             "rrf60": "RRF, k = 60", "rrf10": "RRF, k = 10"}  # fmt: skip
-    return [
-        base,
+    cases = [
         *(replace(base, group="budget", name=f"BM25 budget {each or 'unlimited'}", budget=each)
           for each in (125, 250, 500, 1000, 2000, None)),
         *(replace(base, group="fusion", name=f"convex, w = {each}", weight=each)
@@ -90,19 +88,30 @@ def list_cases(settings: Settings) -> list[Case]:
         *(replace(base, group="candidates", name=f"{each} candidates", candidates=each)
           for each in (50, 100, 200)),
         *(replace(base, group="neighbours", name=f"{each} neighbours", neighbours=each,
-                  sets=(SPANS,))
-          for each in (1, 2)),
-        replace(chunks, name="default"),
-        replace(chunks, name="prefix: none", cut=replace(own, prefix="none")),
-        *(replace(chunks, name=f"{each} tokens", cut=replace(own, size_tokens=each))
+                  sets=(SPANS,)) for each in (0, 1, 2)),
+    ]  # fmt: skip
+    # One of each choice is the default itself.
+    named = {"group": base.group, "name": base.name, "sets": base.sets}
+    others = [each for each in cases if replace(each, **named) != base]
+    return [base, *others, *list_cuts(replace(base, group="chunks", sets=UNDER_HEADINGS))]
+
+
+def list_cuts(base: Case) -> list[Case]:
+    """Return other ways to cut text; those that make no difference on a set are left out there."""
+    own = base.cut
+    return [
+        replace(base, name="default", sets=(SCIFACT + HEADED, DOCS + HEADED)),
+        replace(base, name="prefix: none", cut=replace(own, prefix="none")),
+        *(replace(base, name=f"{each} tokens", cut=replace(own, size_tokens=each))
           for each in (254, 128)),
-        replace(chunks, name="128 tokens, 1 neighbour", cut=replace(own, size_tokens=128),
+        replace(base, name="128 tokens, 1 neighbour", cut=replace(own, size_tokens=128),
                 neighbours=1, sets=(SPANS,)),
-        replace(chunks, name="a sentence overlap", cut=replace(own, sentence=True)),
-        replace(chunks, name="40 tokens overlap", cut=replace(own, overlap_tokens=40)),
-        replace(chunks, name="160 tokens", cut=replace(own, size_tokens=160)),
-        replace(chunks, name="20 tokens overlap", cut=replace(own, overlap_tokens=20)),
-        replace(chunks, name="prefix: title", cut=replace(own, prefix="title")),
+        replace(base, name="a sentence overlap", cut=replace(own, sentence=True)),
+        replace(base, name="40 tokens overlap", cut=replace(own, overlap_tokens=40)),
+        replace(base, name="20 tokens overlap", cut=replace(own, overlap_tokens=20), sets=(SPANS,)),
+        replace(base, name="160 tokens", cut=replace(own, size_tokens=160), sets=(SPANS,)),
+        replace(base, name="prefix: title", cut=replace(own, prefix="title"),
+                sets=(DOCS + HEADED,)),
     ]  # fmt: skip
 
 

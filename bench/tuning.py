@@ -115,7 +115,7 @@ def list_cuts(base: Case) -> list[Case]:
     ]  # fmt: skip
 
 
-async def rank(case: Case, indexed: Indexed, legs: Legs) -> list[Candidate]:
+def rank(case: Case, indexed: Indexed, legs: Legs) -> list[Candidate]:
     """Fuse what the legs found, as ``answer/search.py`` does."""
     dense = dict(islice(legs.dense.items(), case.candidates))
     lexical = dict(islice(legs.lexical.scores.items(), case.candidates))
@@ -189,7 +189,7 @@ async def measure_set(
             if case.budget not in asked:
                 asked[case.budget] = await bench.ask(found, indexed, case.budget)
             rows = [
-                await measure_question(case, question, await rank(case, indexed, legs), beside)
+                await measure_question(case, question, rank(case, indexed, legs), beside)
                 for question, legs in zip(found.questions, asked[case.budget], strict=True)
             ]
             base = base or rows

@@ -121,11 +121,11 @@ def _spans(data: Path) -> TuningSet:
 
 def fewer(found: TuningSet, documents: int | None) -> TuningSet:
     """Keep all documents that questions ask for, and the first of the others up to a number."""
-    wanted = {place.document for question in found.questions for place in question.places}
-    others = [name for name in found.documents if name not in wanted]
-    kept = wanted.union(others[: max(0, (documents or len(others)) - len(wanted))])
     if documents is None:
         return found
+    wanted = {place.document for question in found.questions for place in question.places}
+    others = [name for name in found.documents if name not in wanted]
+    kept = wanted.union(others[: max(0, documents - len(wanted))])
     own = {name: each for name, each in found.documents.items() if name in kept}
     return TuningSet(found.name, own, found.questions)
 

@@ -19,9 +19,11 @@ from pathlib import Path
 import httpx
 
 from bench.scifact import BATCH_FILES, read_beir, running_citewell, wait_until_done
+from bench.span_metrics import map_offsets
 from citewell import embedded
 from citewell.domain import Json
 from citewell.evals.datasets import EvalQuestion, Place, read_dataset
+from citewell.ingest.load import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 METRICS = ("ndcg_at_10", "recall_at_20", "recall_at_100", "span_recall", "citation_precision",
@@ -47,11 +49,11 @@ def read_examples(_: Path) -> QuestionSet:
 
 def _beir(folder: Path, questions: list[EvalQuestion]) -> QuestionSet:
     documents = read_beir(folder).documents
-    files = {f"{_plain(name)}.txt": text.encode() for name, text in documents.items()}
+    files = {f"{plain_name(name)}.txt": text.encode() for name, text in documents.items()}
     return QuestionSet(files, questions, retrieval_only=True)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a document's name as a file may be called."""
     return "".join(each if each.isalnum() or each in "._-#" else "_" for each in name)
 
@@ -64,7 +66,7 @@ def read_scifact(shared: Path) -> QuestionSet:
 def read_anthropic(shared: Path) -> QuestionSet:
     folder = shared / "beir" / "anthropic-docs"
     questions = [
-        EvalQuestion(each.id, each.text, places=tuple(Place(_plain(p.document), grade=p.grade)
+        EvalQuestion(each.id, each.text, places=tuple(Place(plain_name(p.document), grade=p.grade)
                                                       for p in each.places))
         for each in read_dataset(folder)
     ]  # fmt: skip
@@ -79,7 +81,7 @@ def read_squad(shared: Path) -> QuestionSet:
         query = json.loads(line)
         about = query["metadata"]
         if about["answerable"]:
-            place = Place(_plain(about["paragraph"]))
+            place = Place(plain_name(about["paragraph"]))
             phrases = tuple(dict.fromkeys(about["answers"]))
             found.append(EvalQuestion(query["_id"], query["text"], True, (place,), phrases))
         else:
@@ -89,9 +91,13 @@ def read_squad(shared: Path) -> QuestionSet:
 
 
 def read_spans(shared: Path) -> QuestionSet:
-    """Read chunking_evaluation: questions with the passages that answer them, as quotes."""
+    """Read chunking_evaluation: questions with the passages that answer them, as spans.
+
+    The spans are those of the canonical text, which has less white space than the files.
+    """
     folder = shared / "chunking_evaluation"
     files = {f"{path.stem}.txt": path.read_bytes() for path in (folder / "corpora").glob("*.md")}
+    offsets = {name: map_offsets(raw.decode(), load(raw, name).text) for name, raw in files.items()}
     found: list[EvalQuestion] = []
     with (folder / "questions_df.csv").open(encoding="utf-8", newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines)):
@@ -99,8 +105,10 @@ def read_spans(shared: Path) -> QuestionSet:
                 references = json.loads(row["references"])
             except ValueError:
                 references = ast.literal_eval(row["references"])
+            name = f"{row['corpus_id']}.txt"
+            at = offsets[name]
             places = tuple(
-                Place(f"{row['corpus_id']}.txt", span=(each["start_index"], each["end_index"]))
+                Place(name, span=(at[each["start_index"]], at[each["end_index"]]))
                 for each in references
             )
             found.append(EvalQuestion(str(number), row["question"], places=places))

@@ -68,10 +68,18 @@ def percentile(values: list[float], share: float) -> float:
 
 
 async def prepare(url: str, data: Path, chunks: int, model: str, exact_below: int) -> float:
-    """Make the tables, the workspaces and the index; return the seconds that it took."""
+    """Make the tables, the workspaces and the index; return the seconds that it took.
+
+    A folder that was prepared before is only brought to the present tables.
+    """
     database = Database(url, 2)
     started = time.perf_counter()
     await migrate(database.engine)
+    async with database.system_transaction() as connection:
+        filled = await connection.scalar(text("SELECT sum(chunk_count) FROM collections"))
+    if filled:
+        await database.close()
+        return 0.0
     for name in ("middle", "tiny"):
         as_superuser(
             url, data,
@@ -165,15 +173,16 @@ async def measure(settings: Settings, data: Path, chunks: int, count: int) -> di
         return figures
 
 
-def measure_size(chunks: int, count: int) -> dict[str, Any]:
+def measure_size(chunks: int, count: int, kept: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
-        data = Path(folder) / "data"
+        data = Path(folder) / "data" if kept is None else kept / str(chunks)
         try:
             with embedded.start(Settings(data=data)) as started:
                 return uvloop.run(measure(started, data, chunks, count))
         finally:
-            embedded.remove_data(data)
+            if kept is None:
+                embedded.remove_data(data)
 
 
 def report(sizes: list[dict[str, Any]]) -> None:
@@ -194,9 +203,10 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="5000,50000", help="chunks, with commas between them")
     parser.add_argument("--queries", type=int, default=200, help="questions for each case")
+    parser.add_argument("--data", type=Path, help="keep each size's data folder in this one")
     parser.add_argument("--svg", type=Path, default=None, help="draw the growth into this file")
     given: Any = parser.parse_args()
-    sizes = [measure_size(int(each), given.queries) for each in given.sizes.split(",")]
+    sizes = [measure_size(int(each), given.queries, given.data) for each in given.sizes.split(",")]
     print(json.dumps(sizes))
     report(sizes)
     if given.svg is not None:

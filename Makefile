@@ -8,6 +8,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 ARGS ?=
 # Trust the machine's certificates, as pip does: networks with a certificate of their own need it.
 export UV_SYSTEM_CERTS := 1
+# Compiled modules are kept: without them each process that starts compiles a thousand anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the verbs

@@ -7,6 +7,7 @@ template database; each test works on a clone of its own.
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,6 +24,10 @@ from pydantic import SecretStr
 for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
     if _name != "CITEWELL_CACHE":
         del os.environ[_name]
+
+# Each process that a test starts would compile every module anew, and so would each run of tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("contracts", "records.rows", "api.stage", "e2e.processes")
 

@@ -1,20 +1,25 @@
 """The ``citewell`` command in processes of its own, and what they leave behind."""
 
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import psutil
+import structlog
 
 from citewell import embedded
+from citewell.cli import main
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
@@ -66,6 +71,37 @@ def name_of(process: psutil.Process) -> str:
         return ""
 
 
+def read_reply(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a command printed as JSON; it must have succeeded."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def kept_logging() -> Iterator[None]:
+    """Undo what a command inside of this process changes of its logging."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers, root.level
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        structlog.configure(**configured)
+
+
+class Output(io.TextIOWrapper):
+    """A stream to write to, as text or as bytes, that keeps what was written."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    def text(self) -> str:
+        """Return all that was written."""
+        self.seek(0)
+        return self.read()
+
+
 class Program:
     """One installation's ``citewell``, working on one data folder."""
 
@@ -89,11 +125,31 @@ class Program:
             check=False,
         )
 
+    def call(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command inside of this process: a new one loads for a second, this one has."""
+        command = [self.command, verb, "--data", str(self.data), *arguments]
+        output, errors = Output(), Output()
+        code: Any = 0
+        with (
+            kept_logging(),
+            patch.dict(os.environ, self.environment, clear=True),
+            patch.object(sys, "argv", command),
+            redirect_stdout(output),
+            redirect_stderr(errors),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+        return subprocess.CompletedProcess(command, code, output.text(), errors.text())
+
     def json(self, verb: str, *arguments: str) -> Any:
-        """Run one command with ``--json``; it must succeed."""
-        done = self.run(verb, *arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        """Run one command with ``--json`` in a process of its own; it must succeed."""
+        return read_reply(self.run(verb, *arguments, "--json"))
+
+    def call_json(self, verb: str, *arguments: str) -> Any:
+        """Run one command with ``--json`` inside of this process; it must succeed."""
+        return read_reply(self.call(verb, *arguments, "--json"))
 
     def spawn(self) -> "Running":
         """Begin a ``citewell up``; it may not serve yet."""

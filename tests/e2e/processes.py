@@ -25,6 +25,8 @@ PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
 COMMAND = str(Path(sys.executable).parent / "citewell")
 READY_SECONDS = 60.0
+PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
+"""For requests over plain HTTP: to load all certificates takes longer than what is asked."""
 SMALL = {"CITEWELL_JOBS__PROCESSES": "1", "CITEWELL_PARSE__PROCESSES": "1"}
 """One process of each kind starts faster than two, and few tests need both."""
 TWO_WORKERS = {"CITEWELL_JOBS__PROCESSES": "2"}
@@ -212,22 +214,20 @@ class Running:
         wait_until(ready, READY_SECONDS)
 
     def get(self, path: str, **query: Any) -> httpx.Response:
-        return httpx.get(self.url + path, params=query, timeout=30, trust_env=False)
+        return httpx.get(self.url + path, params=query, timeout=30, **PLAIN)
 
     def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
         reply = httpx.post(
             self.url + "/documents/upload",
             files=[("files", item) for item in files.items()],
             timeout=30,
-            trust_env=False,
+            **PLAIN,
         )
         assert reply.status_code == 202, reply.text
         return reply.json()["documents"]
 
     def ask(self, question: str) -> dict[str, Any]:
-        reply = httpx.post(
-            self.url + "/query", json={"question": question}, timeout=30, trust_env=False
-        )
+        reply = httpx.post(self.url + "/query", json={"question": question}, timeout=30, **PLAIN)
         assert reply.status_code == 200, reply.text
         return reply.json()
 

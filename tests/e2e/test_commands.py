@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.processes import Program, Running
+from e2e.processes import PLAIN, Program, Running
 
 pytestmark = pytest.mark.timeout(180)
 CLOCK = "The pendulum clock was built in 1656 by Huygens."
@@ -125,7 +125,7 @@ def test_asking_in_a_mode_and_in_a_session(
     assert followed["standalone"].startswith("And by whom? (")
     assert followed["session_id"] == session
     rated = f"{running.url}/answers/{followed['answer_id']}/feedback"
-    httpx.post(rated, json={"rating": "up"}, trust_env=False).raise_for_status()
+    httpx.post(rated, json={"rating": "up"}, **PLAIN).raise_for_status()
     exported = program.call("feedback", "export", "--rating", "up")
     (line,) = exported.stdout.splitlines()
     assert json.loads(line)["answer_id"] == followed["answer_id"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import COMMAND, environment
+from e2e.processes import COMMAND, Program, environment
 
 
 @pytest.mark.timeout(180)
@@ -27,10 +27,7 @@ def test_the_demo(tmp_path: Path) -> None:
 
 
 def test_examples_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [COMMAND, "ingest", "--data", str(tmp_path / "data"), str(tmp_path / "none")],
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = Program(tmp_path / "data").call("ingest", str(tmp_path / "none"))
     assert done.returncode == 1
     assert done.stderr.startswith("citewell: There is no file or folder")
     assert len(done.stderr.splitlines()) == 1

@@ -49,6 +49,7 @@ _real_connect, _real_connect_ex = socket.socket.connect, socket.socket.connect_e
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutations", type=int, default=500, help="how many damaged files to read")
+    parser.addoption("--worlds", type=int, default=100, help="how many random workspaces to search")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from citewell.ports import Vectors
 from citewell.records.session import enter_as
 from citewell.settings import AuthSettings, Settings
 
-BATCHES = 10
+BATCHES = 5
 OTHERS = 1_000_001
 """Numbers of worlds that no batch has."""
 CALLERS: list[tuple[str, list[str]]] = [

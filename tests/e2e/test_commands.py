@@ -202,3 +202,11 @@ def test_a_model_that_is_named_wrongly_starts_nothing(
     assert len(done.stderr.splitlines()) == 1
     assert "serves" not in done.stdout
     assert not list(program.data.glob("postgres*"))
+
+
+def test_files_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    done = Program(tmp_path / "data").call("ingest", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("citewell: There is no file or folder")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()

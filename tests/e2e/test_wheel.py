@@ -1,10 +1,12 @@
 """What is in the wheel is enough: it is built, installed alone, and used from another folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from citewell import embedded
-from e2e.processes import PROJECT, Program, environment
+from citewell.cli.demo import find_examples
+from e2e.processes import EXAMPLES, PROJECT, Program, environment
 from records.databases import new_folder
 
 pytestmark = pytest.mark.timeout(240)
@@ -112,10 +115,24 @@ def test_the_installed_one_is_used(installed: Program) -> None:
     assert "demo" in shown.stdout
 
 
-def test_its_demo_works(installed: Program) -> None:
-    """It starts the servers and a worker, reads every example and answers from them."""
+def test_its_demo_does_everything_once_and_leaves_nothing(
+    installed: Program, tmp_path: Path
+) -> None:
+    """It starts the servers and a worker, reads every example, and answers from them."""
     assert list(installed.folder.glob("venv/lib/*/site-packages/citewell/examples/book.html"))
-    shown = _run(installed.command, "demo", cwd=installed.folder)
-    assert shown.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
-    assert "1656" in shown
-    assert installed.leftovers() == []
+    with tempfile.TemporaryDirectory() as folder:  # of its own: other tests run demos meanwhile
+        done = subprocess.run(
+            [installed.command, "demo"], cwd=tmp_path, env=environment(TMPDIR=folder),
+            capture_output=True, text=True, timeout=150, check=False,
+        )  # fmt: skip
+        left = list(Path(folder).glob("citewell-demo-*"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
+    assert re.search(r"\[§4\.2\] book\.html", done.stdout)
+    assert "Traceback" not in done.stderr
+    assert left == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkouts_demo_takes_its_examples() -> None:
+    assert find_examples() == EXAMPLES

@@ -132,8 +132,8 @@ async def template(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def clone(servers: Servers, template: str) -> Iterator[Callable[[], Any]]:
-    """Make a context that yields the URL of a fresh migrated database."""
+def clone(servers: Servers, template: str) -> Iterator[Callable[..., Any]]:
+    """Make a context that yields the URL of a fresh migrated database, or a copy of another one."""
     numbers = count(1)
     # Nobody waits for a DROP: now and then it waits a minute for PostgreSQL's other processes. What
     # is left at the end goes with the server's folder.
@@ -144,9 +144,9 @@ def clone(servers: Servers, template: str) -> Iterator[Callable[[], Any]]:
             servers.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
-    def cloned() -> Iterator[str]:
+    def cloned(of: str = template) -> Iterator[str]:
         name = f"test_{next(numbers)}"
-        servers.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        servers.execute(f"CREATE DATABASE {name} TEMPLATE {of} STRATEGY {servers.copying}")
         try:
             yield servers.database_url(name)
         finally:

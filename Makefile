@@ -27,7 +27,7 @@ up: setup ## Serve http://127.0.0.1:8000 on a lasting data folder (ARGS="--data 
 	@$(BIN)/citewell up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.developing ## Run all tests (15 to 20 minutes on 2 cores)
+test: $(VENV)/.developing ## Run all tests (about 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: chaos

@@ -8,8 +8,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 ARGS ?=
 # Trust the machine's certificates, as pip does: networks with a certificate of their own need it.
 export UV_SYSTEM_CERTS := 1
-# Keep what Python compiled, whatever the shell says: programs are started many times here.
-export PYTHONDONTWRITEBYTECODE :=
+# Compiled modules are kept: without them each process that starts compiles a thousand anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the verbs
@@ -27,7 +27,7 @@ up: setup ## Serve http://127.0.0.1:8000 on a lasting data folder (ARGS="--data 
 	@$(BIN)/citewell up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.developing ## Run all tests (15 to 20 minutes on 2 cores)
+test: $(VENV)/.developing ## Run all tests (about 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: chaos

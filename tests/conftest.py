@@ -7,6 +7,7 @@ template database; each test works on a clone of its own.
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,6 +24,10 @@ from pydantic import SecretStr
 for _name in [name for name in os.environ if name.startswith("CITEWELL_")]:
     if _name != "CITEWELL_CACHE":
         del os.environ[_name]
+
+# Each process that a test starts would compile every module anew, and so would each run of tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("contracts", "records.rows", "api.stage", "e2e.processes")
 
@@ -44,6 +49,7 @@ _real_connect, _real_connect_ex = socket.socket.connect, socket.socket.connect_e
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutations", type=int, default=500, help="how many damaged files to read")
+    parser.addoption("--worlds", type=int, default=100, help="how many random workspaces to search")
 
 
 @pytest.fixture
@@ -126,8 +132,8 @@ async def template(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def clone(servers: Servers, template: str) -> Iterator[Callable[[], Any]]:
-    """Make a context that yields the URL of a fresh migrated database."""
+def clone(servers: Servers, template: str) -> Iterator[Callable[..., Any]]:
+    """Make a context that yields the URL of a fresh migrated database, or a copy of another one."""
     numbers = count(1)
     # Nobody waits for a DROP: now and then it waits a minute for PostgreSQL's other processes. What
     # is left at the end goes with the server's folder.
@@ -138,9 +144,9 @@ def clone(servers: Servers, template: str) -> Iterator[Callable[[], Any]]:
             servers.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
-    def cloned() -> Iterator[str]:
+    def cloned(of: str = template) -> Iterator[str]:
         name = f"test_{next(numbers)}"
-        servers.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        servers.execute(f"CREATE DATABASE {name} TEMPLATE {of} STRATEGY {servers.copying}")
         try:
             yield servers.database_url(name)
         finally:

@@ -20,11 +20,19 @@ from citewell.ports import Vectors
 from citewell.records.session import enter_as
 from citewell.settings import AuthSettings, Settings
 
-WORLDS, BATCHES = 500, 10
+BATCHES = 5
+OTHERS = 1_000_001
+"""Numbers of worlds that no batch has."""
 CALLERS: list[tuple[str, list[str]]] = [
     ("viewer", []), ("viewer", ["red"]), ("viewer", ["green", "blue"]), ("editor", []),
     ("editor", ["blue"]), ("viewer", ["red", "green"]),
 ]  # fmt: skip
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> int:
+    """How many worlds each batch has."""
+    return int(request.config.getoption("--worlds")) // BATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +107,9 @@ async def build_both(halls: Halls, numbers: Iterable[int]) -> list[World]:
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-async def test_no_result_depends_on_hidden_documents(halls: Halls, batch: int) -> None:
-    first = 1 + batch * WORLDS // BATCHES
-    worlds = await build_both(halls, range(first, first + WORLDS // BATCHES))
+async def test_no_result_depends_on_hidden_documents(halls: Halls, batch: int, count: int) -> None:
+    first = 1 + batch * count
+    worlds = await build_both(halls, range(first, first + count))
     hiding = found = answered = suggested = 0
     for world in worlds:
         hidden = world.hidden_from(tags_of(*caller_of(world)))
@@ -144,7 +152,7 @@ async def suggest_alike(api: Api, world: World, key: str) -> int:
 
 
 async def test_who_may_see_a_document_finds_it(halls: Halls) -> None:
-    worlds = await build_both(halls, range(WORLDS + 1, WORLDS + 31))
+    worlds = await build_both(halls, range(OTHERS, OTHERS + 30))
     await require_found(halls.api, worlds, halls.keys)
 
 

@@ -26,6 +26,7 @@ from chaos.rounds import Bench, open_bench
 from chaos.sites import failpoint_rounds
 from chaos.streams import leaving_readers, many_streams
 from chaos.workload import full_workload, small_workload
+from chaos.worlds import many_worlds
 
 KILLS_PER_ROUND = 8
 KILLS_PER_INSTALLATION = 50
@@ -101,6 +102,11 @@ def requests(options: argparse.Namespace) -> Iterator[Outcome]:
         yield many_requests(installation, options.examples, options.seed)
 
 
+def worlds(options: argparse.Namespace) -> Iterator[Outcome]:
+    """Searches with and without documents that the caller may not see."""
+    yield many_worlds(options.worlds)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "kills": kills,
     "failpoints": failpoints,
@@ -110,6 +116,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Outcome]]] = {
     "mutations": mutations,
     "streams": streams,
     "requests": requests,
+    "worlds": worlds,
 }
 
 
@@ -124,6 +131,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=1000, help="streams at the same moment")
     parser.add_argument("--readers", type=int, default=2000, help="readers who leave")
     parser.add_argument("--examples", type=int, default=50, help="requests for each address")
+    parser.add_argument("--worlds", type=int, default=500, help="random workspaces")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     return parser.parse_args()
 

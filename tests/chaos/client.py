@@ -7,6 +7,7 @@ from typing import Any, Self
 import httpx
 
 from chaos.installation import Installation
+from e2e.processes import PLAIN
 
 PATIENCE_SECONDS = 150.0
 ANSWER_SECONDS = 30.0
@@ -30,7 +31,7 @@ class Client:
     slowest_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._http = httpx.Client(trust_env=False, timeout=ANSWER_SECONDS)
+        self._http = httpx.Client(timeout=ANSWER_SECONDS, **PLAIN)
 
     def once(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Ask once, and note how long the answer took."""

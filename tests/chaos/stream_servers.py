@@ -33,7 +33,7 @@ from citewell.domain import WorkspaceId
 from citewell.settings import Settings
 from citewell.telemetry import configure_logging
 from citewell.wiring import open_ingest
-from e2e.processes import PROJECT, environment, wait_until
+from e2e.processes import PLAIN, PROJECT, environment, wait_until
 
 TOKEN = re.compile(r"\b[a-z]{4,}\d{4}\b")
 SOURCE = re.compile(r"BEGIN SOURCE (\d+) \S+\n[^\n]*\n(.*?)\nEND SOURCE", re.DOTALL)
@@ -212,7 +212,7 @@ def tell(provider_url: str) -> dict[str, int]:
     """Ask the provider how many connections to it are open."""
     reply = httpx.post(
         f"{provider_url}/chat/completions", json={"model": TELL, "messages": []},
-        timeout=30, trust_env=False,
+        timeout=30, **PLAIN,
     )  # fmt: skip
     return reply.json()
 

@@ -31,7 +31,7 @@ from chaos.stream_servers import (
     text_of,
     workspace_of,
 )
-from e2e.processes import wait_until
+from e2e.processes import PLAIN, wait_until
 from records.databases import new_folder
 
 MOST_RSS_BYTES = 600 * 1024**2
@@ -325,7 +325,7 @@ def left_behind(app: dict[str, Any], provider_url: str, quiet: dict[str, Any]) -
 
 def _state(url: str) -> dict[str, Any]:
     header = {HEADER: str(UUID(int=0))}
-    return httpx.get(f"{url}/chaos/state", headers=header, trust_env=False, timeout=30).json()
+    return httpx.get(f"{url}/chaos/state", headers=header, timeout=30, **PLAIN).json()
 
 
 def _count(database_url: str, statement: str) -> int:

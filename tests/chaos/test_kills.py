@@ -10,16 +10,16 @@ from chaos.outcome import Outcome
 from chaos.rounds import open_bench
 from chaos.workload import full_workload
 
-KILLS = 20
+KILLS = 8
 SEED = 20
-PARAGRAPHS = 30
+PDFS, PARAGRAPHS = 8, 20
 
 
 @pytest.mark.timeout(600)
 def test_the_index_is_a_clean_runs_after_kills() -> None:
     together = Outcome("kills")
-    with open_bench(full_workload(12, PARAGRAPHS)) as bench:
-        for outcome in mixed_rounds(bench, KILLS, SEED, each=10):
+    with open_bench(full_workload(PDFS, PARAGRAPHS)) as bench:
+        for outcome in mixed_rounds(bench, KILLS, SEED, each=KILLS):
             together.add(outcome)
     assert not together.faults, together.faults
     assert together.times == KILLS

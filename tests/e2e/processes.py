@@ -1,25 +1,32 @@
 """The ``citewell`` command in processes of its own, and what they leave behind."""
 
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import psutil
+import structlog
 
 from citewell import embedded
+from citewell.cli import main
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
 COMMAND = str(Path(sys.executable).parent / "citewell")
 READY_SECONDS = 60.0
+PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
+"""For requests over plain HTTP: to load all certificates takes longer than what is asked."""
 SMALL = {"CITEWELL_JOBS__PROCESSES": "1", "CITEWELL_PARSE__PROCESSES": "1"}
 """One process of each kind starts faster than two, and few tests need both."""
 TWO_WORKERS = {"CITEWELL_JOBS__PROCESSES": "2"}
@@ -66,6 +73,37 @@ def name_of(process: psutil.Process) -> str:
         return ""
 
 
+def read_reply(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a command printed as JSON; it must have succeeded."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def kept_logging() -> Iterator[None]:
+    """Undo what a command inside of this process changes of its logging."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers, root.level
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        structlog.configure(**configured)
+
+
+class Output(io.TextIOWrapper):
+    """A stream to write to, as text or as bytes, that keeps what was written."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    def text(self) -> str:
+        """Return all that was written."""
+        self.seek(0)
+        return self.read()
+
+
 class Program:
     """One installation's ``citewell``, working on one data folder."""
 
@@ -89,11 +127,31 @@ class Program:
             check=False,
         )
 
+    def call(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command inside of this process: a new one loads for a second, this one has."""
+        command = [self.command, verb, "--data", str(self.data), *arguments]
+        output, errors = Output(), Output()
+        code: Any = 0
+        with (
+            kept_logging(),
+            patch.dict(os.environ, self.environment, clear=True),
+            patch.object(sys, "argv", command),
+            redirect_stdout(output),
+            redirect_stderr(errors),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+        return subprocess.CompletedProcess(command, code, output.text(), errors.text())
+
     def json(self, verb: str, *arguments: str) -> Any:
-        """Run one command with ``--json``; it must succeed."""
-        done = self.run(verb, *arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        """Run one command with ``--json`` in a process of its own; it must succeed."""
+        return read_reply(self.run(verb, *arguments, "--json"))
+
+    def call_json(self, verb: str, *arguments: str) -> Any:
+        """Run one command with ``--json`` inside of this process; it must succeed."""
+        return read_reply(self.call(verb, *arguments, "--json"))
 
     def spawn(self) -> "Running":
         """Begin a ``citewell up``; it may not serve yet."""
@@ -156,22 +214,20 @@ class Running:
         wait_until(ready, READY_SECONDS)
 
     def get(self, path: str, **query: Any) -> httpx.Response:
-        return httpx.get(self.url + path, params=query, timeout=30, trust_env=False)
+        return httpx.get(self.url + path, params=query, timeout=30, **PLAIN)
 
     def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
         reply = httpx.post(
             self.url + "/documents/upload",
             files=[("files", item) for item in files.items()],
             timeout=30,
-            trust_env=False,
+            **PLAIN,
         )
         assert reply.status_code == 202, reply.text
         return reply.json()["documents"]
 
     def ask(self, question: str) -> dict[str, Any]:
-        reply = httpx.post(
-            self.url + "/query", json={"question": question}, timeout=30, trust_env=False
-        )
+        reply = httpx.post(self.url + "/query", json={"question": question}, timeout=30, **PLAIN)
         assert reply.status_code == 200, reply.text
         return reply.json()
 

@@ -1,4 +1,4 @@
-"""citewell ingest, documents, jobs, reindex against a running server."""
+"""The command line's ingest, jobs, reindex and documents against no server, or a busy one."""
 
 import json
 import threading
@@ -14,93 +14,6 @@ from typer.testing import CliRunner
 from citewell.cli import client
 from citewell.cli.app import app
 from citewell.cli.files import LocalFile, ingest_files
-from e2e.processes import Program, Running
-
-
-@pytest.fixture(scope="module")
-def program(data: Path) -> Program:
-    return Program(data)
-
-
-@pytest.fixture(scope="module")
-def running(program: Program) -> Iterator[Running]:
-    with program.up() as up:
-        yield up
-
-
-def uploads_of(running: Running) -> int:
-    """How many requests to upload the server had."""
-    lines = running.get("/metrics").text.splitlines()
-    route = 'route="/documents/upload"'
-    return sum(
-        int(float(line.split()[-1]))
-        for line in lines
-        if line.startswith("citewell_http_requests_total") and route in line
-    )
-
-
-def test_what_is_unchanged_is_not_uploaded(
-    program: Program, running: Running, tmp_path: Path
-) -> None:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    for n in range(3):
-        (folder / f"{n}.txt").write_text(f"Note {n} on the tides.")
-    first = program.run("ingest", str(folder), "-c", "notes")
-    assert first.stdout == "3 indexed; 3 chunks.\n", first.stderr
-    before = uploads_of(running)
-    again = program.run("ingest", str(folder), "-c", "notes")
-    assert again.stdout == "3 unchanged; 3 chunks.\n"
-    assert uploads_of(running) == before
-    (folder / "1.txt").write_text("Another note.")
-    changed = program.json("ingest", str(folder), "-c", "notes")
-    assert sorted((item["name"], item["status"]) for item in changed) == [
-        ("0.txt", "unchanged"), ("1.txt", "done"), ("2.txt", "unchanged")]  # fmt: skip
-    assert uploads_of(running) == before + 1
-    marked = program.json("ingest", str(folder), "-c", "notes", "-m", '{"shelf": "sea"}')
-    assert [item["status"] for item in marked] == ["unchanged"] * 3
-    document = running.get(f"/documents/{marked[0]['document_id']}").json()
-    assert document["metadata"]["shelf"] == "sea"
-
-
-def test_a_document_shows_its_report(program: Program, running: Running, tmp_path: Path) -> None:
-    file = tmp_path / "report.html"
-    table = "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
-    file.write_text(f"<h1>One</h1><p>Text.</p><h1>Two</h1>{table}")
-    (item,) = program.json("ingest", str(file), "--password", "sesame")
-    shown = program.run("documents", item["document_id"])
-    assert shown.returncode == 0, shown.stderr
-    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
-    said = {line[0]: line[1] for line in lines if len(line) == 2}
-    assert said["status"] == "ready"
-    assert (said["sections"], said["tables"]) == ("2", "1")
-    assert {"characters", "chunks", "skipped", "memory"} <= said.keys()
-    assert "sesame" not in shown.stdout
-    raw = program.json("documents", item["document_id"])
-    assert raw["report"]["sections"] == 2
-    job = program.run("jobs", item["job_id"], "--follow")
-    assert "report.html: done, 100% done" in job.stdout
-    assert "publish  done" in job.stdout
-    deleted = program.run("documents", item["document_id"], "--delete")
-    assert deleted.stdout == "Deleted.\n"
-    assert running.get(f"/documents/{item['document_id']}").status_code == 404
-
-
-def test_reindexing_and_jobs(program: Program, running: Running, tmp_path: Path) -> None:
-    for n in range(3):
-        (tmp_path / f"{n}.txt").write_text(f"Gauge {n} was read at noon.")
-    items = program.json("ingest", *(str(tmp_path / f"{n}.txt") for n in range(3)), "-c", "gauges")
-    done = program.run("reindex", "--collection", "gauges")
-    assert (done.returncode, done.stdout) == (0, "3 documents read anew.\n"), done.stderr
-    job = program.json("reindex", items[0]["document_id"])
-    assert (job["kind"], job["status"], job["share"]) == ("reindex", "done", 1)
-    numbers = running.get(f"/documents/{items[0]['document_id']}/versions").json()["versions"]
-    assert [item["number"] for item in numbers] == [3, 2, 1]
-    kinds = {item["kind"] for item in program.json("jobs", "--kind", "reindex")}
-    assert kinds == {"reindex"}
-    late = program.run("jobs", job["job_id"], "--cancel")
-    assert late.returncode == 1
-    assert late.stderr.startswith("citewell: The job has ended already.")
 
 
 @pytest.mark.parametrize(

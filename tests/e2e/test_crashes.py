@@ -15,6 +15,9 @@ WORDS = [
 ]  # fmt: skip
 
 
+FILES, LATE_FILES = 10, 6
+
+
 def document(number: int, sentences: int = 96) -> bytes:
     draw = random.Random(number)
     lines = [
@@ -36,18 +39,18 @@ def first(program: Program) -> Iterator[Running]:
 
 
 def test_a_killed_workers_jobs_end_all_the_same(program: Program, first: Running) -> None:
-    first.upload({f"{n}.txt": document(n) for n in range(20)})
+    first.upload({f"{n}.txt": document(n) for n in range(FILES)})
     wait_until(lambda: "running" in {job["status"] for job in first.jobs()}, 30)
     killed = first.workers()
     for worker in killed:
         worker.kill()
-    jobs = first.wait_done(20, 90)
+    jobs = first.wait_done(FILES, 90)
     assert not {worker.pid for worker in first.workers()} & {worker.pid for worker in killed}
     assert any(job["attempt"] > 1 for job in jobs)
     documents = first.get("/documents", limit=200).json()["documents"]
-    assert len(documents) == 20
+    assert len(documents) == FILES
     assert all(item["status"] == "ready" and item["version"] == 1 for item in documents)
-    checked = program.run("verify")
+    checked = program.call("verify")
     assert checked.returncode == 0, checked.stdout
 
 
@@ -64,16 +67,16 @@ def test_a_worker_that_is_silent_is_replaced(program: Program, first: Running) -
 
 
 def test_a_killed_server_loses_nothing(program: Program, first: Running) -> None:
-    accepted = first.upload({f"late-{n}.txt": document(100 + n) for n in range(6)})
+    accepted = first.upload({f"late-{n}.txt": document(100 + n) for n in range(LATE_FILES)})
     family = first.family()
     first.kill()
     with program.up() as second:
-        jobs = second.wait_done(26, 90)
+        jobs = second.wait_done(FILES + LATE_FILES, 90)
         assert {item["job_id"] for item in accepted} <= {job["job_id"] for job in jobs}
-        assert len(second.get("/documents", limit=200).json()["documents"]) == 26
+        assert len(second.get("/documents", limit=200).json()["documents"]) == FILES + LATE_FILES
         found = second.ask("What is sentence 7 of document 104 about?")
         assert found["sources"]
-        checked = program.run("verify")
+        checked = program.call("verify")
         assert checked.returncode == 0, checked.stdout
         survivors = [process for process in family if process.is_running()]
         assert not survivors, [process.cmdline() for process in survivors]

@@ -8,7 +8,7 @@ import pytest
 from e2e.openapi_requests import first_key, send_requests
 from e2e.processes import Program, Running
 
-SEED, EXAMPLES = 1, 2
+SEED, EXAMPLES = 1, 1
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from e2e.processes import QUICK_JOBS, Program, Running, wait_until
+from e2e.processes import PLAIN, QUICK_JOBS, Program, Running, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 REPLY_SECONDS = 5.0
@@ -42,7 +42,7 @@ def stopped(running: Running, name: str) -> Iterator[None]:
 
 def _timed(call: Any, *arguments: Any, **options: Any) -> httpx.Response:
     started = time.monotonic()
-    reply = call(*arguments, timeout=30, trust_env=False, **options)
+    reply = call(*arguments, timeout=30, **PLAIN, **options)
     assert time.monotonic() - started < REPLY_SECONDS
     return reply
 

@@ -1,4 +1,4 @@
-"""``citewell up`` and the commands that speak to it."""
+"""``citewell up`` and the commands that speak to it, in processes of their own or in this one."""
 
 import re
 import signal
@@ -41,18 +41,20 @@ def test_ingesting_again_costs_nothing(program: Program, running: Running, tmp_p
     (folder / "below" / "note.txt").write_text("A note about sundials.")
     (folder / ".hidden.txt").write_text("hidden")
     (folder / "bad.bin").write_bytes(bytes(range(256)) * 8)
-    done = program.run("ingest", str(folder))
+    done = program.call("ingest", str(folder))
     assert done.returncode == 1
     assert "bad.bin" in done.stderr
     assert done.stdout == "1 rejected, 1 indexed; 1 chunk.\n"
-    again: list[dict[str, Any]] = program.json("ingest", str(folder / "below"), "--collection", "c")
+    again: list[dict[str, Any]] = program.call_json(
+        "ingest", str(folder / "below"), "--collection", "c"
+    )
     assert [(item["name"], item["status"]) for item in again] == [("note.txt", "done")]
-    again = program.json("ingest", str(folder / "below"), "--collection", "c")
+    again = program.call_json("ingest", str(folder / "below"), "--collection", "c")
     assert [item["status"] for item in again] == ["unchanged"]
 
 
 def test_asking(program: Program, running: Running) -> None:
-    answer = program.json("ask", QUESTION)
+    answer = program.call_json("ask", QUESTION)
     assert not answer["refused"]
     assert "1656" in answer["answer"]
     assert answer["citations"][0]["marker"] == "[§4.2]"
@@ -65,22 +67,22 @@ def test_asking(program: Program, running: Running) -> None:
 
 
 def test_searching_and_listing(program: Program, running: Running) -> None:
-    found = program.json("search", "pendulum clock", "-n", "3")
+    found = program.call_json("search", "pendulum clock", "-n", "3")
     assert len(found["results"]) == 3
-    names = {item["name"] for item in program.json("documents")}
+    names = {item["name"] for item in program.call_json("documents")}
     assert names >= {"book.html", "longitude.pdf", "calendars.docx"}
-    assert {job["status"] for job in program.json("jobs")} == {"done"}
-    assert "book.html" in program.run("jobs", "--status", "done").stdout
-    missing = program.run("documents", "--delete", "nonsense")
+    assert {job["status"] for job in program.call_json("jobs")} == {"done"}
+    assert "book.html" in program.call("jobs", "--status", "done").stdout
+    missing = program.call("documents", "--delete", "nonsense")
     assert missing.returncode == 1
     assert missing.stderr.startswith("citewell: There is nothing with that id")
 
 
 def test_looking_after(program: Program, running: Running) -> None:
-    checks = program.json("verify")
+    checks = program.call_json("verify")
     assert len(checks) > 10
     assert {check["breaches"] for check in checks} == {0}
-    doctor = program.run("doctor")
+    doctor = program.call("doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "wrong" not in doctor.stdout
     assert "embedding model (384 dimensions)" in doctor.stdout
@@ -128,7 +130,7 @@ def test_the_welcome_and_the_log_hold_no_secret(program: Program, running: Runni
 def test_ctrl_c_ends_everything_and_a_restart_has_it_all(
     program: Program, running: Running
 ) -> None:
-    before = program.json("ask", QUESTION)["answer"]
+    before = program.call_json("ask", QUESTION)["answer"]
     family = running.family()
     assert len(family) >= 5
     code, seconds = running.interrupt()

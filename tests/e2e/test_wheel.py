@@ -1,10 +1,12 @@
 """What is in the wheel is enough: it is built, installed alone, and used from another folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from citewell import embedded
-from e2e.processes import PROJECT, Program, environment
+from citewell.cli.demo import find_examples
+from e2e.processes import EXAMPLES, PROJECT, Program, environment
 from records.databases import new_folder
 
 pytestmark = pytest.mark.timeout(240)
-QUESTION = "When was the first working pendulum clock designed, and by whom?"
 
 
 def _run(*command: str, cwd: Path) -> str:
@@ -33,6 +35,23 @@ def _run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
+def _uv() -> str | None:
+    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+
+
+def _install(wheel: Path, folder: Path) -> str:
+    """Install the wheel alone into an environment of its own; return the environment's Python."""
+    environment, python = str(folder / "venv"), str(folder / "venv" / "bin" / "python")
+    only = ("install", "--no-deps", "--no-index")
+    if uv := _uv():
+        _run(uv, "venv", "--offline", "--python", sys.executable, environment, cwd=folder)
+        _run(uv, "pip", *only, "--offline", "--python", python, str(wheel), cwd=folder)
+    else:
+        _run(sys.executable, "-m", "venv", environment, cwd=folder)
+        _run(python, "-m", "pip", *only, str(wheel), cwd=folder)
+    return python
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built in a copy of the checkout so that nothing is written beside the sources."""
@@ -44,7 +63,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("src", "examples"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / name, source / name, ignore=ignored)
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    uv = _uv()
     build = [uv, "build"] if uv else [sys.executable, "-m", "build", "--outdir", "dist"]
     _run(*build, "--wheel", cwd=source)
     (made,) = (source / "dist").glob("citewell-*.whl")
@@ -59,9 +78,7 @@ def installed(wheel: Path) -> Iterator[Program]:
     Citewell: path files inside of a lent folder are not read.
     """
     with new_folder() as folder:
-        _run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
-        python = str(folder / "venv" / "bin" / "python")
-        _run(python, "-m", "pip", "install", "--no-deps", "--no-index", str(wheel), cwd=folder)
+        python = _install(wheel, folder)
         find = "import sysconfig; print(sysconfig.get_path('purelib'))"
         own = Path(_run(python, "-c", find, cwd=folder).strip())
         lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
@@ -98,16 +115,24 @@ def test_the_installed_one_is_used(installed: Program) -> None:
     assert "demo" in shown.stdout
 
 
-def test_it_serves_and_answers(installed: Program) -> None:
-    examples = next(installed.folder.glob("venv/lib/*/site-packages/citewell/examples"))
-    with installed.up() as running:
-        done = installed.run("ingest", str(examples / "book.html"))
-        assert done.returncode == 0, done.stderr
-        assert "1656" in running.ask(QUESTION)["answer"]
-        assert "1656" in installed.json("ask", QUESTION)["answer"]
-    assert installed.leftovers() == []
+def test_its_demo_does_everything_once_and_leaves_nothing(
+    installed: Program, tmp_path: Path
+) -> None:
+    """It starts the servers and a worker, reads every example, and answers from them."""
+    assert list(installed.folder.glob("venv/lib/*/site-packages/citewell/examples/book.html"))
+    with tempfile.TemporaryDirectory() as folder:  # of its own: other tests run demos meanwhile
+        done = subprocess.run(
+            [installed.command, "demo"], cwd=tmp_path, env=environment(TMPDIR=folder),
+            capture_output=True, text=True, timeout=150, check=False,
+        )  # fmt: skip
+        left = list(Path(folder).glob("citewell-demo-*"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
+    assert re.search(r"\[§4\.2\] book\.html", done.stdout)
+    assert "Traceback" not in done.stderr
+    assert left == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_its_demo_works(installed: Program) -> None:
-    shown = _run(installed.command, "demo", cwd=installed.folder)
-    assert shown.splitlines()[-1] == "demo: 6 answered, 1 refused, every citation exact"
+def test_a_checkouts_demo_takes_its_examples() -> None:
+    assert find_examples() == EXAMPLES

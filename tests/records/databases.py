@@ -39,6 +39,11 @@ class Servers:
         assert self.settings.database_url is not None
         return sqlalchemy.make_url(self.settings.database_url.get_secret_value())
 
+    @property
+    def copying(self) -> str:
+        """How a database is copied: by files in memory, since on a disk each would be synced."""
+        return "FILE_COPY" if self.settings.data.is_relative_to("/dev/shm") else "WAL_LOG"
+
     def database_url(self, name: str) -> str:
         return self.url.set(database=name).render_as_string(hide_password=False)
 

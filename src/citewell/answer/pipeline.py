@@ -82,14 +82,22 @@ class AnswerPipeline:
         limit: int,
         *,
         min_similarity: float = 0.0,
+        collapse_duplicates: bool = True,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for one query: retrieve → fuse → load.
 
         Raises:  ProviderError, Unavailable – as the ports say.
         """
-        return await self.search_all(
-            workspace_id, (query,), scope, limit, min_similarity=min_similarity
+        wanted = Search(
+            (query,),
+            scope,
+            limit,
+            max(self.candidates, limit),
+            self.dense_weight,
+            min_similarity,
+            collapse_duplicates,
         )
+        return await search(workspace_id, wanted, self._legs)
 
     async def search_all(
         self,
@@ -99,12 +107,10 @@ class AnswerPipeline:
         limit: int,
         *,
         dense_weight: float | None = None,
-        min_similarity: float = 0.0,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for several queries that ask for the same."""
         weight = self.dense_weight if dense_weight is None else dense_weight
-        each = max(self.candidates, limit)
-        wanted = Search(queries, scope, limit, each, weight, min_similarity)
+        wanted = Search(queries, scope, limit, max(self.candidates, limit), weight)
         return await search(workspace_id, wanted, self._legs)
 
     async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:

@@ -1,9 +1,10 @@
 """Try the gate: seeded harms to the pipeline must close it, harmless changes must leave it open.
 
-    python -m bench.gate_mutations [--seeds 5]
+    python -m bench.gate_mutations [--seeds 5] [--part search] [--part ingest] [--part harmless]
 
-Harms are applied through the pipeline's ports; the harmless changes index the examples anew, in
-another order, workspace and collection, with other ids, or only take other time. Prints a table.
+Harms are applied through the pipelines' ports: to the search path, or to the ingestion of the
+examples into a workspace of their own. The harmless changes index the examples anew, in another
+order, workspace and collection, with other ids, or only take other time. Prints a table.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from uuid import UUID
 import httpx
 import numpy as np
 
+from bench.altered import Altered
+from bench.ingest_harms import INGEST_HARMS, PREFIXES
 from citewell import embedded
 from citewell.answer.pipeline import AnswerPipeline
 from citewell.api.app import create_app
@@ -39,18 +42,6 @@ from citewell.worker.runs import JobRun, Workshop
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FILES = sorted(path for path in EXAMPLES.iterdir() if path.name not in
                {"questions.jsonl", "README.md"})  # fmt: skip
-PREFIXES = ("passage: ", "title: none | text: ", "Translate to French: ", "0123456789 ", "SELECT ")
-
-
-class Altered:
-    """A port whose named methods are others; all the rest is the real one's."""
-
-    def __init__(self, real: Any, **methods: Any) -> None:
-        self._real = real
-        self.__dict__.update(methods)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
 
 
 def _reads(pipeline: AnswerPipeline, **methods: Callable[..., Any]) -> AnswerPipeline:
@@ -272,9 +263,9 @@ class Bench:
         workspace: UUID,
         files: Sequence[Path],
         collection: str = "default",
-        random: Random | None = None,
+        alter: Callable[[Any], Any] = _same,
     ) -> None:
-        """Upload files and index them, in their order; with ``random`` in other batches."""
+        """Upload files and index them, in their order, by the pipeline or by an altered one."""
         headers = {"X-Workspace-ID": str(workspace)}
         if collection != "default":
             reply = await self.client.post("/collections", json={"name": collection},
@@ -282,8 +273,7 @@ class Bench:
             reply.raise_for_status()
         holder = JobHolder(self.services.database, self.services.settings.jobs)
         group = PublicationGroup(self.services)
-        ingest = self._ingest if random is None else in_other_batches(self._ingest, random)
-        workshop = Workshop(self.services, ingest, holder, group)
+        workshop = Workshop(self.services, alter(self._ingest), holder, group)
         for file in files:
             upload = await self.client.post(
                 "/documents/upload",
@@ -334,6 +324,23 @@ async def try_harms(bench: Bench, baseline: list[Json], seeds: int) -> tuple[int
     return closed, tried
 
 
+async def try_ingest_harms(bench: Bench, baseline: list[Json], seeds: int) -> tuple[int, int]:
+    """Do as ``try_harms``, with the examples ingested anew under each harm."""
+    closed = tried = 0
+    questions = read_dataset(EXAMPLES / "questions.jsonl")
+    for name, harm in INGEST_HARMS.items():
+        red = 0
+        for seed in range(seeds):
+            workspace = await bench.new_workspace(f"{name}-{seed}")
+            alter = partial(harm, random=Random(f"{name}{seed}"))
+            await bench.add_examples(workspace, FILES, alter=alter)
+            worse = closes(baseline, await measure(bench.services, workspace, questions))
+            red += bool(worse)
+        print(f"| {name} | harm at ingest | {red} of {seeds} closed |", flush=True)
+        closed, tried = closed + red, tried + seeds
+    return closed, tried
+
+
 async def try_harmless(bench: Bench, baseline: list[Json], seeds: int) -> tuple[int, int]:
     """Print what harmless changes came to; return how many left the gate open, and of how many."""
     questions = read_dataset(EXAMPLES / "questions.jsonl")
@@ -343,7 +350,10 @@ async def try_harmless(bench: Bench, baseline: list[Json], seeds: int) -> tuple[
         random = Random(seed)
         workspace = await bench.new_workspace(f"again-{seed}")
         collection = random.choice(["default", f"renamed-{seed}"])
-        await bench.add_examples(workspace, random.sample(FILES, len(FILES)), collection, random)
+        files = random.sample(FILES, len(FILES))
+        await bench.add_examples(
+            workspace, files, collection, partial(in_other_batches, random=random)
+        )
         kept["indexed anew"].append(
             closes(baseline, await measure(bench.services, workspace, questions))
         )
@@ -358,29 +368,40 @@ async def try_harmless(bench: Bench, baseline: list[Json], seeds: int) -> tuple[
     return sum(found.count([]) for found in kept.values()), seeds * len(kept)
 
 
-async def run(settings: Settings, seeds: int) -> bool:
+TRIALS = {"search": try_harms, "ingest": try_ingest_harms, "harmless": try_harmless}
+
+
+async def run(settings: Settings, seeds: int, parts: Sequence[str]) -> bool:
+    done = {True: [0, 0], False: [0, 0]}
     async with open_bench(settings) as bench:
         await bench.add_examples(PUBLIC_WORKSPACE, FILES)
         questions = read_dataset(EXAMPLES / "questions.jsonl")
         baseline = await measure(bench.services, PUBLIC_WORKSPACE, questions)
         print("| change | kind | gate |\n|---|---|---|")
-        red, harms = await try_harms(bench, baseline, seeds)
-        green, harmless = await try_harmless(bench, baseline, seeds)
-    print(
-        f"\nharms that close the gate: {red} of {harms} ({red / harms:.1%}, at least 90 % wanted)"
-    )
-    print(f"harmless changes that do not: {green} of {harmless} ({green / harmless:.1%}, 95 %)")
+        for part in parts:
+            right, tried = await TRIALS[part](bench, baseline, seeds)
+            counted = done[part == "harmless"]
+            counted[0], counted[1] = counted[0] + right, counted[1] + tried
+    red, harms = done[False]
+    green, harmless = done[True]
+    print(f"\nharms that close the gate: {_share(red, harms)}, at least 90 % wanted")
+    print(f"harmless changes that do not: {_share(green, harmless)}, at least 95 % wanted")
     return red >= 0.9 * harms and green >= 0.95 * harmless
+
+
+def _share(right: int, tried: int) -> str:
+    return f"{right} of {tried} ({right / tried:.1%})" if tried else "not tried"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--part", action="append", choices=list(TRIALS), help="all by default")
     arguments = parser.parse_args()
     data = Path(tempfile.mkdtemp(prefix="citewell-bench-"))
     try:
         with embedded.start(Settings.load(data=data)) as settings:
-            kept = asyncio.run(run(settings, arguments.seeds))
+            kept = asyncio.run(run(settings, arguments.seeds, arguments.part or list(TRIALS)))
     finally:
         embedded.remove_data(data)
     raise SystemExit(0 if kept else 1)

@@ -33,6 +33,8 @@ from citewell.wiring import open_services
 
 BATCH_FILES = 100
 START_SECONDS = 60
+COPIES = {"collapse_duplicates": False}
+"""Documents are judged, so each with a text counts."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def ndcg_at_10(ranked: list[str], relevant: set[str]) -> float:
 def measure_quality(client: httpx.Client, dataset: Dataset) -> dict[str, float]:
     scores, recalls = [], []
     for query, text in dataset.queries.items():
-        reply = client.post("/search", json={"query": text, "limit": 200}).json()
+        reply = client.post("/search", json={"query": text, "limit": 200, **COPIES}).json()
         ranked = list(
             dict.fromkeys(item["document_name"].removesuffix(".txt") for item in reply["results"])
         )

@@ -3,13 +3,16 @@
 ``bench.gate_mutations`` does more of it, with more seeds.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from bench.gate_mutations import HARMS, closes, measure, slower
+from bench.ingest_harms import INGEST_HARMS
 
+from api.conftest import EXAMPLE_FILES
 from api.stage import Api
 from citewell.cli.eval_files import TOLERANCE, judge, read_baseline_file
 from citewell.domain import PUBLIC_WORKSPACE
@@ -49,6 +52,18 @@ def test_a_baseline_of_other_questions_is_refused(before: list[dict[str, Any]]) 
 async def test_harms_close_the_gate(library: Api, before: list[dict[str, Any]], name: str) -> None:
     pipeline = HARMS[name](library.services.answers, Random(f"{name}0"))
     after = await measure(library.services, PUBLIC_WORKSPACE, FEW, pipeline)
+    ids = {each.id for each in FEW}
+    assert closes([row for row in before if row["id"] in ids], after)
+
+
+async def test_a_harm_at_ingest_closes_the_gate(fresh: Api, before: list[dict[str, Any]]) -> None:
+    harmed = replace(fresh, ingest=INGEST_HARMS["moved_boundaries"](fresh.ingest, Random(0)))
+    reply = await harmed.upload(
+        *((name, (ROOT / "examples" / name).read_bytes()) for name in EXAMPLE_FILES)
+    )
+    assert reply.status_code == 202, reply.text
+    assert await harmed.work() == len(EXAMPLE_FILES)
+    after = await measure(harmed.services, PUBLIC_WORKSPACE, FEW)
     ids = {each.id for each in FEW}
     assert closes([row for row in before if row["id"] in ids], after)
 

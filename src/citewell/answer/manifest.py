@@ -43,6 +43,7 @@ def make_manifest(path: QuestionPath, mode: str, makers: Mapping[str, str | None
         "limit": wanted.limit,
         "candidates": wanted.candidates,
         "dense_weight": wanted.dense_weight,
+        "collapse_duplicates": wanted.collapse_duplicates,
         "mode": mode,
         "policy": hashlib.sha256(policy.encode()).hexdigest(),
         "makers": dict(makers),
@@ -71,6 +72,8 @@ def read_search(manifest: Json) -> Search:
         limit=manifest["limit"],
         candidates=manifest["candidates"],
         dense_weight=manifest["dense_weight"],
+        # An answer of before this was kept did not collapse them.
+        collapse_duplicates=manifest.get("collapse_duplicates", False),
     )
 
 

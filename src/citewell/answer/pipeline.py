@@ -85,6 +85,7 @@ class AnswerPipeline:
         limit: int,
         *,
         min_similarity: float = 0.0,
+        collapse_duplicates: bool = True,
         anew: bool = False,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for one query: retrieve → fuse → load.
@@ -92,9 +93,16 @@ class AnswerPipeline:
         ``anew`` searches whatever is remembered, and so knows each leg's ranking.
         Raises:  ProviderError, Unavailable – as the ports say.
         """
-        return await self.search_all(
-            workspace_id, (query,), scope, limit, min_similarity=min_similarity, anew=anew
+        wanted = Search(
+            (query,),
+            scope,
+            limit,
+            max(self.candidates, limit),
+            self.dense_weight,
+            min_similarity,
+            collapse_duplicates,
         )
+        return await search(workspace_id, wanted, self._legs, None if anew else self.remembered)
 
     async def search_all(
         self,
@@ -104,15 +112,11 @@ class AnswerPipeline:
         limit: int,
         *,
         dense_weight: float | None = None,
-        min_similarity: float = 0.0,
-        anew: bool = False,
     ) -> SearchResult:
         """Find the best ``limit`` chunks for several queries that ask for the same."""
         weight = self.dense_weight if dense_weight is None else dense_weight
-        each = max(self.candidates, limit)
-        wanted = Search(queries, scope, limit, each, weight, min_similarity)
-        remembered = None if anew else self.remembered
-        return await search(workspace_id, wanted, self._legs, remembered)
+        wanted = Search(queries, scope, limit, max(self.candidates, limit), weight)
+        return await search(workspace_id, wanted, self._legs, self.remembered)
 
     async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:
         """Do the search that a manifest tells of once more, and say what differs.

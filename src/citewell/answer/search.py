@@ -1,17 +1,23 @@
-"""Find chunks for one or several queries that ask for the same: retrieve → fuse → join → load."""
+"""Find chunks for queries that ask for the same: retrieve → fuse → join → load, distinct texts."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from citewell.answer.fuse import fuse, join, put_first
+from citewell.answer.fuse import Fused, fuse, join, put_first
 from citewell.answer.near import near
+from citewell.answer.near_duplicates import Distinct
 from citewell.answer.remembered import RememberedSearches
 from citewell.answer.retrieve import Retrieved, Retriever
 from citewell.domain import Candidate, ChunkId, Scope, SkippedStage, WorkspaceId
-from citewell.ports import ChunkIndex, Embedder, Vectors, VectorStore
+from citewell.ports import ChunkIndex, Embedder, IndexReading, Vectors, VectorStore
 from citewell.telemetry import Stopwatch
+
+MORE = (8, 32, 128)
+"""The fewest chunks that are loaded, each time that copies left places free."""
+WIDER = 4
+"""So many times as many candidates are searched for, once, when copies filled a leg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,8 @@ class Search:
     """What to look for, where, and by which numbers: all that repeats a search.
 
     ``limit`` is on what comes back, ``candidates`` on what each leg returns; what is known to be
-    less close than ``min_similarity`` is left out before.
+    less close than ``min_similarity`` is left out before. With ``collapse_duplicates``,
+    near-duplicates of a better chunk take no place.
     """
 
     queries: tuple[str, ...]
@@ -42,6 +49,7 @@ class Search:
     candidates: int
     dense_weight: float
     min_similarity: float = 0.0
+    collapse_duplicates: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,8 @@ class SearchResult:
     """The best chunks, the first query's term weights, and milliseconds per stage.
 
     ``generations`` counts each collection's publications and removals at that moment; ``legs`` are
-    the rankings that each query's results were fused from, and empty in what is remembered.
+    the rankings that each query's results were fused from, and empty in what is remembered;
+    ``duplicates`` has the near-duplicates, best first, for which a chunk stands.
     """
 
     wanted: Search
@@ -59,6 +68,19 @@ class SearchResult:
     generations: Mapping[str, int]
     skipped: tuple[SkippedStage, ...] = ()
     legs: tuple[Retrieved, ...] = ()
+    duplicates: Mapping[ChunkId, Sequence[Candidate]] = field(
+        default_factory=dict[ChunkId, Sequence[Candidate]]
+    )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether copies filled a leg, so that others may have found no place in it."""
+        full = any(
+            len(leg.scores) >= self.wanted.candidates
+            for each in self.legs
+            for leg in (each.dense, each.lexical)
+        )
+        return full and bool(self.duplicates) and len(self.candidates) < self.wanted.limit
 
 
 async def search(
@@ -69,7 +91,6 @@ async def search(
 ) -> SearchResult:
     """Return the best chunks for the queries, best first; what is remembered is not searched again.
 
-    Holds:   a document that was replaced between finding and loading is searched once more.
     Raises:  ProviderError, Unavailable – as the ports say.
     """
     place = workspace_id, repr(wanted)
@@ -80,12 +101,28 @@ async def search(
                 known = remembered.find(place, await reading.state(wanted.scope))
         if known is not None:
             return replace(known, timings_ms=watch.finish())
-    result, state = await _search_once(workspace_id, wanted, legs)
-    if state is None:
-        result, state = await _search_once(workspace_id, wanted, legs)
+    result, state = await _search_anew(workspace_id, wanted, legs)
     if state is not None and remembered is not None:
         remembered.keep(place, state, replace(result, legs=()))
     return result
+
+
+async def _search_anew(
+    workspace_id: WorkspaceId, wanted: Search, legs: Legs
+) -> tuple[SearchResult, Hashable]:
+    """Search, and return the state before it; None when not all that was found could be loaded.
+
+    Holds:   a document that was replaced between finding and loading is searched once more; so
+             is more widely, once, where copies took the places of all others.
+    """
+    result, state = await _search_once(workspace_id, wanted, legs)
+    if state is None:
+        result, state = await _search_once(workspace_id, wanted, legs)
+    if not result.crowded:
+        return result, state
+    wider = replace(wanted, candidates=WIDER * wanted.candidates)
+    result, state = await _search_once(workspace_id, wider, legs)
+    return replace(result, wanted=wanted), state
 
 
 @asynccontextmanager
@@ -127,18 +164,13 @@ async def _search_once(
                 fuse(each.dense.scores, each.lexical.scores, wanted.dense_weight) for each in found
             ]
             first = frozenset[ChunkId]().union(*(each.lexical.first for each in found))
-            best = near(put_first(join(rankings), first), wanted.min_similarity)[: wanted.limit]
+            best = near(put_first(join(rankings), first), wanted.min_similarity)
         with watch.stage("load"):
-            loaded = await reading.load([item.chunk_id for item in best])
-    candidates = tuple(
-        replace(loaded[item.chunk_id], score=item.score, scores=item.scores)
-        for item in best
-        if item.chunk_id in loaded
-    )
+            distinct, complete = await _load(best, wanted, reading)
     lexical = found[0].lexical
     result = SearchResult(
         wanted,
-        candidates,
+        tuple(distinct.kept),
         dict(lexical.term_idf),
         watch.finish(),
         lexical.generations,
@@ -146,5 +178,27 @@ async def _search_once(
             SkippedStage("dense", each.dense.skipped) for each in found[:1] if each.dense.skipped
         ),
         tuple(found),
+        distinct.duplicates,
     )
-    return result, state if len(candidates) == len(best) else None
+    return result, state if complete else None
+
+
+async def _load(
+    ranked: Sequence[Fused], wanted: Search, reading: IndexReading
+) -> tuple[Distinct, bool]:
+    """Load the best chunks, and more in the places of copies; tell whether all could be loaded."""
+    distinct = Distinct(wanted.limit, collapses=wanted.collapse_duplicates)
+    complete, at = True, 0
+    for more in (0, *MORE):
+        slice_ = ranked[at : at + (max(more, 2 * distinct.missing) if more else wanted.limit)]
+        loaded = await reading.load([item.chunk_id for item in slice_])
+        complete = complete and len(loaded) == len(slice_)
+        distinct.add(
+            replace(loaded[item.chunk_id], score=item.score, scores=item.scores)
+            for item in slice_
+            if item.chunk_id in loaded
+        )
+        at += len(slice_)
+        if not complete or not distinct.missing or at >= len(ranked):
+            break
+    return distinct, complete

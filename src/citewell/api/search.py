@@ -12,6 +12,7 @@ from citewell.api.deps import CleanText, CollectionName, ServicesDep, WorkspaceD
 from citewell.api.filters import read_scope
 from citewell.api.schemas import Skipped
 from citewell.api.search_schemas import (
+    Duplicate,
     Explanation,
     Found,
     Highlight,
@@ -20,7 +21,7 @@ from citewell.api.search_schemas import (
     Suggestion,
     Suggestions,
 )
-from citewell.domain import WorkspaceId
+from citewell.domain import ChunkId, WorkspaceId
 from citewell.records.collections import get_collection_id
 from citewell.records.highlights import find_highlights, find_stems
 from citewell.records.suggestions import find_suggestions
@@ -41,10 +42,14 @@ async def search(
         scope,
         body.limit,
         min_similarity=body.min_similarity,
+        collapse_duplicates=body.collapse_duplicates,
         anew=body.explain,
     )
     observe(found.timings_ms)
     results = [Found.model_validate(item) for item in found.candidates]
+    for result in results:
+        copies = found.duplicates.get(ChunkId(result.chunk_id), ())
+        result.duplicates = [Duplicate.model_validate(each) for each in copies]
     if results and (body.highlight or body.explain):
         await _describe(services, workspace_id, body, found, results)
     reply = SearchReply(

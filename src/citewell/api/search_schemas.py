@@ -26,6 +26,21 @@ class SearchRequest(Request):
     )
     highlight: bool = Field(False, description="Say where the query's words stand.")
     explain: bool = Field(False, description="Say what each score is made of.")
+    collapse_duplicates: bool = Field(
+        True, description="Let near-duplicates of a better result take no place of their own."
+    )
+
+
+class Duplicate(Wire):
+    """A chunk with nearly the same text as a result, and where it stands."""
+
+    document_id: UUID
+    document_name: str
+    version_id: UUID
+    chunk_id: UUID
+    page: int | None
+    section: str | None
+    section_title: str | None
 
 
 class Highlight(Wire):
@@ -64,10 +79,14 @@ class Explanation(Wire):
 
 
 class Found(Result):
-    """A result of a search; null is what was not asked for."""
+    """A result of a search; null is what was not asked for.
+
+    ``duplicates`` are the near-duplicates that it stands for, best first.
+    """
 
     highlights: list[Highlight] | None = None
     explain: Explanation | None = None
+    duplicates: list[Duplicate] = Field(default_factory=list[Duplicate])
 
 
 class SearchReply(Wire):

@@ -14,6 +14,8 @@ from citewell.errors import InputError
 
 FILTER = re.compile(r"([^<>=!~]+?)\s*(>=|<=|!=|>|<|=|~)\s*(.*)", re.DOTALL)
 OPERATORS = {">=": "gte", "<=": "lte", "!=": "ne", ">": "gt", "<": "lt", "~": "contains"}
+SHOWN_COPIES = 5
+"""Places with the text of a result that are named; the others are counted."""
 ONE_OF = frozenset({"document_id", "document_name", "section", "media_type"})
 
 
@@ -29,6 +31,9 @@ def search(  # noqa: PLR0913, PLR0917 - a command has as many options
         float, typer.Option("--min-similarity", min=0, max=1, help="Least cosine of a result.")
     ] = 0.0,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each was found.")] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Show each copy of a text by itself.")
+    ] = False,
     data: DataOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -41,6 +46,7 @@ def search(  # noqa: PLR0913, PLR0917 - a command has as many options
         "filters": read_filters(filters or []),
         "min_similarity": min_similarity,
         "explain": explain,
+        "collapse_duplicates": not keep_duplicates,
     }
     with connect(load_settings(data), url) as client:
         reply = client.send("POST", "/search", json=body)
@@ -56,6 +62,11 @@ def search(  # noqa: PLR0913, PLR0917 - a command has as many options
         console.print(f"   {escape(' '.join(result['text'].split())[:300])}")
         if result["explain"]:
             console.print(f"   [dim]{escape(result['explain']['why'])}[/dim]")
+        if result["duplicates"]:
+            places = dict.fromkeys(place_of(each) for each in result["duplicates"])
+            more = len(places) - SHOWN_COPIES
+            shown = "; ".join(list(places)[:SHOWN_COPIES]) + (f"; {more} more" if more > 0 else "")
+            console.print(f"   [dim]also in {escape(shown)}[/dim]")
     if not reply["results"]:
         console.print("Nothing was found. Add documents with `citewell ingest`, or filter less.")
 

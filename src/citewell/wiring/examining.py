@@ -58,7 +58,10 @@ def make_examiner(
     scope = Scope(collection_id)
 
     async def find(question: str) -> tuple[Candidate, ...]:
-        found = await services.answers.search(workspace_id, question, scope, DEPTH)
+        # Each document that holds a text counts, though a result may stand for several of them.
+        found = await services.answers.search(
+            workspace_id, question, scope, DEPTH, collapse_duplicates=False
+        )
         return found.candidates
 
     async def ask(question: str) -> Answer:

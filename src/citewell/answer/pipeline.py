@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from citewell.answer.budget import OVER_BUDGET, Budget, StageTimes, no_price
@@ -117,6 +117,11 @@ class AnswerPipeline:
         weight = self.dense_weight if dense_weight is None else dense_weight
         wanted = Search(queries, scope, limit, max(self.candidates, limit), weight)
         return await search(workspace_id, wanted, self._legs, self.remembered)
+
+    def forgetful(self) -> "AnswerPipeline":
+        """Return the same path, which makes every search anew: for who measures it."""
+        quoting = self.quoting and replace(self.quoting, remembered=None)
+        return replace(self, remembered=None, quoting=quoting)
 
     async def replay(self, workspace_id: WorkspaceId, manifest: Json) -> Replay:
         """Do the search that a manifest tells of once more, and say what differs.

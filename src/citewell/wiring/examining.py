@@ -53,8 +53,10 @@ def make_examiner(
 ) -> Examiner:
     """Make what measures questions; without a policy they are searched and not answered.
 
-    Without ``search`` the evidence of each answer stands for what was found.
+    Without ``search`` the evidence of each answer stands for what was found. Every search is made
+    anew, so that its time is measured as well.
     """
+    services = replace(services, answers=services.answers.forgetful())
     scope = Scope(collection_id)
 
     async def find(question: str) -> tuple[Candidate, ...]:

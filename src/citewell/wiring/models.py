@@ -151,7 +151,7 @@ def make_answer_pipeline(
 ) -> AnswerPipeline:
     """Put the question's path together, and beside a language model's the one without it.
 
-    ``remember`` keeps the results of searches; a worker does not, whose evaluations measure them.
+    ``remember`` keeps the results of searches; a worker is rarely asked for the same again.
     """
     most = settings.retrieval.cache_searches if remember else 0
     remembered = RememberedSearches[SearchResult](most) if most else None

@@ -177,7 +177,10 @@ class RetrievalSettings(_Group):
         default=10_000, ge=0, description="Up to here search is exact, no HNSW."
     )
     hnsw_ef_search: int = Field(
-        default=100, ge=10, le=1000, description="HNSW breadth: recall for time."
+        default=100,
+        ge=10,
+        le=1000,
+        description="HNSW breadth, more above 50,000 vectors: recall for time.",
     )
     cache_searches: int = Field(
         default=2000,

@@ -13,6 +13,7 @@ from citewell.records.recall_canary import LEAST_RECALL, measure_recall
 from citewell.records.reconcile import Reconciler
 from citewell.records.scope import resolve_scope
 from citewell.records.session import Database
+from citewell.records.statements import text
 from citewell.records.vector_index import ensure_vector_index
 from records.databases import Servers
 from records.rows import add_document, add_workspace, random_vectors
@@ -68,3 +69,21 @@ async def test_a_small_part_of_a_large_index_is_searched_exactly(database: Datab
         async with database.transaction(workspace) as connection:
             space = await resolve_scope(connection, workspace, Scope())
             assert await dense.walks(connection, space) is walks
+
+
+async def test_a_walk_is_broader_in_a_larger_index(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(database)
+    monkeypatch.setattr("citewell.records.dense.WIDENED_FROM", CHUNKS / 16)
+    dense = DenseSearch(MODEL, 100, 50, exact_per_walked=0)
+    assert dense.parameters["hnsw.ef_search"] == "50", "nothing is known of the index yet"
+    async with database.owner_connection() as connection:
+        await connection.execute(text("ANALYZE vectors_384"))
+    async with database.transaction(PUBLIC_WORKSPACE) as connection:
+        space = await resolve_scope(connection, PUBLIC_WORKSPACE, Scope())
+        assert await dense.walks(connection, space)
+    assert dense.parameters["hnsw.ef_search"] == "400", "16 times the vectors, to the power of .75"
+    async with database.reading(PUBLIC_WORKSPACE, dense.parameters) as reading:
+        asked = text("SELECT current_setting('hnsw.ef_search')")
+        assert await reading.scalar(asked, {}) == "400"

@@ -34,6 +34,13 @@ SELECT EXISTS (SELECT FROM chunks WHERE workspace_id = :workspace
     AND collection_id = ANY(CAST(:collections AS uuid[])){documents})
 """
 
+WIDENED_FROM, WIDENING, WIDEST = 50_000, 0.75, 1000
+"""A walk grows broader with the index from so many vectors on, by this power, to pgvector's most.
+
+Measured with made-up vectors: of the ten nearest, a breadth of 100 finds .98 among 50,000 and .74
+among 500,000, where 600 finds .87 (``bench.search``).
+"""
+
 COUNT = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"
 COUNT_SECONDS = 60.0
 """How long a table's size is taken to be what it was; the server only estimates it itself."""
@@ -67,7 +74,9 @@ class DenseSearch:
     @property
     def parameters(self) -> dict[str, str]:
         """What a transaction sets that walks through the index."""
-        return {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(self.ef_search)}
+        grown = max(1.0, self._vectors / WIDENED_FROM) ** WIDENING
+        breadth = min(round(self.ef_search * grown), WIDEST)
+        return {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": str(breadth)}
 
     async def search(
         self,

@@ -54,10 +54,11 @@ async def _measure(
 ) -> float | None:
     exact = replace(dense, exact_below_chunks=2**62)
     shares: list[float] = []
-    async with database.reading(workspace_id, dense.parameters) as connection:
+    async with database.reading(workspace_id) as connection:
         space = await resolve_scope(connection, workspace_id, Scope())
         if not await dense.walks(connection, space):
             return None
+    async with database.reading(workspace_id, dense.parameters) as connection:
         probes = await connection.scalars(
             text(PROBE.format(table=vector_table(dense.dimension))),
             {"workspace": workspace_id, "model": dense.model, "probes": PROBES},

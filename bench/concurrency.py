@@ -6,9 +6,9 @@ Citewell runs as ``citewell up`` on all documents of a BEIR folder; ``--data`` k
 for the next run. The clients send the folder's queries one after the other, each over a connection
 of its own; all clients are one process beside the server, on the same processors. Cases take turns,
 and each round is timed for a few seconds. ``first`` are questions that were never asked before;
-``vectors`` the same with another limit, so that their vectors are remembered and nothing else is;
-``again`` the same once more, so that their results are. The bare route takes the same body, reads
-it with pydantic, and answers with one object.
+``again`` the same once more, so that their results are remembered; ``vectors`` the same with
+another limit, so that only their vectors are. The bare route takes the same body, reads it with
+pydantic, and answers with one object.
 """
 
 import argparse
@@ -155,14 +155,14 @@ def run(beir: Path, data: Path, rounds: int) -> dict[str, Any]:
         measure(url, encode([f"warm up {n}" for n in range(50)]), 4)
         for clients in CLIENTS:
             case: dict[str, list[dict[str, float]]] = {
-                name: [] for name in ("first", "vectors", "again", "bare")
+                name: [] for name in ("first", "again", "vectors", "bare")
             }
             for number in range(rounds):
                 # Other words at the end, so that no vector is remembered.
                 texts = [f"{text} {clients} {number}" for text in every]
                 case["first"].append(measure(url, encode(texts), clients))
-                case["vectors"].append(measure(url, encode(texts, limit=9), clients))
                 case["again"].append(measure(url, encode(texts), clients))
+                case["vectors"].append(measure(url, encode(texts, limit=9), clients))
                 case["bare"].append(measure(bare, encode(texts * 3), clients))
             figures[f"{clients} clients"] = {
                 name: {key: statistics.median(each[key] for each in got) for key in got[0]}

@@ -186,7 +186,7 @@ class RetrievalSettings(_Group):
         default=2000,
         ge=0,
         le=100_000,
-        description="Results that an API process keeps in memory until something changes; 0: none.",
+        description="Results of ten chunks that an API process keeps until a change; 0: none.",
     )
 
 

@@ -155,14 +155,20 @@ async def test_kept_results_equal_searches_through_any_changes(fresh: Api, seed:
 async def test_results_go_by_number_and_by_age() -> None:
     kept = RememberedSearches[list[int]](2, seconds=0.05)
     one, two, three = ((PUBLIC_WORKSPACE, name) for name in ("one", "two", "three"))
-    kept.keep(one, "state", [1])
-    kept.keep(two, "state", [2])
+    kept.keep(one, "state", [1], 5)
+    kept.keep(two, "state", [2], 10)
     assert kept.find(one, "state") == [1]
-    kept.keep(three, "state", [3])
+    kept.keep(three, "state", [3], 10)
     assert kept.find(two, "state") is None, "the one that was used least lately is gone"
     assert not kept.knows(two)
     assert kept.find(one, "another state") is None
-    assert kept.knows(one)
+    assert kept.knows(one), "in another state"
+    kept.keep(two, "another", [2], 20)
+    assert kept.find(two, "another") == [2], "a large result takes the room of two"
+    assert not kept.knows(three)
+    kept.keep(three, "state", [3], 21)
+    assert not kept.knows(three), "there is no room for it"
+    kept.keep(one, "state", [1], 10)
     await asyncio.sleep(0.1)
     assert not kept.knows(one)
     assert not kept.knows(three)

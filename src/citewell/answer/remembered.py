@@ -21,13 +21,17 @@ Place = tuple[WorkspaceId, str]
 """A search in a workspace, written out."""
 
 
+USUAL_CHUNKS = 10
+"""A larger result takes the room of several; one of nothing takes room as well."""
+
+
 class RememberedSearches(Generic[ResultT]):
-    """The ``most`` last results, each for ten minutes."""
+    """The last results, as many as have room for ``most`` of ten chunks; each for ten minutes."""
 
     def __init__(self, most: int, seconds: float = KEPT_SECONDS) -> None:
-        self._most = most
+        self._room = most * USUAL_CHUNKS
         self._seconds = seconds
-        self._known: OrderedDict[tuple[Place, Hashable], ResultT] = OrderedDict()
+        self._known: OrderedDict[tuple[Place, Hashable], tuple[ResultT, int]] = OrderedDict()
         self._places: dict[Place, int] = {}
 
     def knows(self, place: Place) -> bool:
@@ -37,27 +41,29 @@ class RememberedSearches(Generic[ResultT]):
     def find(self, place: Place, state: Hashable) -> ResultT | None:
         """Return what was found in this state."""
         found = self._known.get((place, state))
-        if found is not None:
-            self._known.move_to_end((place, state))
-        return found
+        if found is None:
+            return None
+        self._known.move_to_end((place, state))
+        return found[0]
 
-    def keep(self, place: Place, state: Hashable, result: ResultT) -> None:
-        """Keep what was found; ``state`` was read before it was looked for."""
+    def keep(self, place: Place, state: Hashable, result: ResultT, chunks: int) -> None:
+        """Keep what was found, of so many chunks; ``state`` was read before it was looked for."""
         if (place, state) in self._known:
             return
-        self._known[place, state] = result
+        kept = self._known[place, state] = result, max(chunks, USUAL_CHUNKS)
+        self._room -= kept[1]
         self._places[place] = self._places.get(place, 0) + 1
         loop = asyncio.get_running_loop()
-        loop.call_later(self._seconds, self._drop, (place, state), result)
-        while len(self._known) > self._most:
+        loop.call_later(self._seconds, self._drop, (place, state), kept)
+        while self._room < 0:
             self._forget(next(iter(self._known)))
 
-    def _drop(self, key: tuple[Place, Hashable], result: ResultT) -> None:
-        if self._known.get(key) is result:
+    def _drop(self, key: tuple[Place, Hashable], kept: tuple[ResultT, int]) -> None:
+        if self._known.get(key) is kept:
             self._forget(key)
 
     def _forget(self, key: tuple[Place, Hashable]) -> None:
-        del self._known[key]
+        self._room += self._known.pop(key)[1]
         place = key[0]
         self._places[place] -= 1
         if not self._places[place]:

@@ -103,7 +103,8 @@ async def search(
             return replace(known, timings_ms=watch.finish())
     result, state = await _search_anew(workspace_id, wanted, legs)
     if state is not None and remembered is not None:
-        remembered.keep(place, state, replace(result, legs=()))
+        chunks = sum(map(len, result.duplicates.values()), len(result.candidates))
+        remembered.keep(place, state, replace(result, legs=()), chunks)
     return result
 
 

@@ -14,6 +14,7 @@ from citewell.records.jobs import NewJob, add_job, close_group, open_group
 from citewell.records.leases import finish_jobs
 from citewell.records.lexical import refresh_lexemes
 from citewell.records.publish import lock_documents
+from citewell.records.readers import set_readers
 from citewell.records.session import Database
 from citewell.records.uploads import Upload, add_upload
 from records.rows import A, add_document, value
@@ -130,3 +131,26 @@ async def test_an_answer_does_not_wait_for_a_publisher(database: Database) -> No
                 other, A, AnswerId(UUID(int=1)), "one?", False, [made.document_id], {"a": "one"}
             )
     assert await value(database, "SELECT count(*) FROM answers") == 1
+
+
+async def test_readers_are_set_while_terms_are_counted(database: Database) -> None:
+    made = await add_document(database, A, "a.txt", ["one", "two"])
+    values = {"workspace": A, "collection": made.collection_id}
+    async with database.transaction(A) as counting:
+        # As refresh_lexemes does, paused before its last statement.
+        lock = text("SELECT pg_advisory_xact_lock(uuid_hash_extended(:collection, 1))")
+        await counting.execute(lock, values)
+        share = "SELECT FROM collections WHERE workspace_id = :workspace AND id = :collection"
+        await counting.execute(text(f"{share} FOR KEY SHARE"), values)
+
+        async def limit() -> None:
+            async with database.transaction(A) as connection:
+                await set_readers(connection, A, {made.document_id: ["role:editor"]}, None)
+
+        limiting = asyncio.create_task(limit())
+        await waits(database)
+        done = "UPDATE collections SET lexical_pending = 0, lexical_chunk_count = 2"
+        await counting.execute(
+            text(f"{done} WHERE workspace_id = :workspace AND id = :collection"), values
+        )
+    await asyncio.wait_for(limiting, 10)

@@ -23,9 +23,14 @@ class PostgresReading:
         self._resolved: tuple[Scope, SearchSpace] | None = None
 
     async def state(self, scope: Scope) -> Hashable:
-        """Return what the scope holds: equal states, seen by the same visitor, search equally."""
+        """Return what stands for all that this visitor would find; None where something is hidden.
+
+        Whoever sees less must not be able to tell that what is hidden has changed.
+        """
         space = await self._resolve(scope)
-        return self._workspace_id, current_visitor().tags, space.changes
+        if space.hides:
+            return None
+        return self._workspace_id, current_visitor().tags, space.stamps
 
     async def search_dense(self, vector: Vectors, scope: Scope, limit: int) -> LegResult:
         """Return the ``limit`` nearest chunks with their cosine similarity, best first."""

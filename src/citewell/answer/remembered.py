@@ -8,6 +8,9 @@ whatever process it was made; what is saved is the legs, the fusion and the load
 import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Generic, TypeVar
 
 from citewell.domain import WorkspaceId
@@ -16,55 +19,71 @@ ResultT = TypeVar("ResultT")
 
 KEPT_SECONDS = 600.0
 """So long a result stays in memory at most, whether it could still be found or not."""
+USUAL_BYTES = 24_000
+"""What a result of ten chunks takes; a larger one takes the room of several."""
 
 Place = tuple[WorkspaceId, str]
 """A search in a workspace, written out."""
+_Key = tuple[bytes, Hashable]
 
 
-USUAL_CHUNKS = 10
-"""A larger result takes the room of several; one of nothing takes room as well."""
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[ResultT]):
+    result: ResultT
+    size: int
+    timer: asyncio.TimerHandle
 
 
 class RememberedSearches(Generic[ResultT]):
-    """The last results, as many as have room for ``most`` of ten chunks; each for ten minutes."""
+    """The last results, as many as have room for ``most`` usual ones; each for ten minutes.
+
+    Holds:   of a search only a digest, keyed by a secret of this process.
+    """
 
     def __init__(self, most: int, seconds: float = KEPT_SECONDS) -> None:
-        self._room = most * USUAL_CHUNKS
+        self._most = self._room = most * USUAL_BYTES
         self._seconds = seconds
-        self._known: OrderedDict[tuple[Place, Hashable], tuple[ResultT, int]] = OrderedDict()
-        self._places: dict[Place, int] = {}
+        self._secret = token_bytes(32)
+        self._known: OrderedDict[_Key, _Kept[ResultT]] = OrderedDict()
+        self._places: dict[bytes, int] = {}
 
     def knows(self, place: Place) -> bool:
         """Say whether this was searched lately, by whomever and in whatever state."""
-        return place in self._places
+        return self._digest(place) in self._places
 
     def find(self, place: Place, state: Hashable) -> ResultT | None:
         """Return what was found in this state."""
-        found = self._known.get((place, state))
-        if found is None:
+        key = self._digest(place), state
+        kept = self._known.get(key)
+        if kept is None:
             return None
-        self._known.move_to_end((place, state))
-        return found[0]
+        self._known.move_to_end(key)
+        return kept.result
 
-    def keep(self, place: Place, state: Hashable, result: ResultT, chunks: int) -> None:
-        """Keep what was found, of so many chunks; ``state`` was read before it was looked for."""
-        if (place, state) in self._known:
+    def keep(self, place: Place, state: Hashable, result: ResultT, size: int) -> None:
+        """Keep what was found, of about so many bytes; ``state`` was read before it was looked for.
+
+        What takes a tenth of all room is not kept.
+        """
+        key = self._digest(place), state
+        size = max(size, USUAL_BYTES)
+        if key in self._known or 10 * size > self._most:
             return
-        kept = self._known[place, state] = result, max(chunks, USUAL_CHUNKS)
-        self._room -= kept[1]
-        self._places[place] = self._places.get(place, 0) + 1
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._seconds, self._drop, (place, state), kept)
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._forget, key)
+        self._known[key] = _Kept(result, size, timer)
+        self._room -= size
+        self._places[key[0]] = self._places.get(key[0], 0) + 1
         while self._room < 0:
             self._forget(next(iter(self._known)))
 
-    def _drop(self, key: tuple[Place, Hashable], kept: tuple[ResultT, int]) -> None:
-        if self._known.get(key) is kept:
-            self._forget(key)
+    def _forget(self, key: _Key) -> None:
+        kept = self._known.pop(key)
+        kept.timer.cancel()
+        self._room += kept.size
+        self._places[key[0]] -= 1
+        if not self._places[key[0]]:
+            del self._places[key[0]]
 
-    def _forget(self, key: tuple[Place, Hashable]) -> None:
-        self._room += self._known.pop(key)[1]
-        place = key[0]
-        self._places[place] -= 1
-        if not self._places[place]:
-            del self._places[place]
+    def _digest(self, place: Place) -> bytes:
+        written = f"{place[0]} {place[1]}".encode(errors="surrogatepass")
+        return blake2b(written, key=self._secret, digest_size=16).digest()

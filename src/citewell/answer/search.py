@@ -71,6 +71,14 @@ class SearchResult:
     duplicates: Mapping[ChunkId, Sequence[Candidate]] = field(
         default_factory=dict[ChunkId, Sequence[Candidate]]
     )
+    state: Hashable = None
+    """What was searched, as ``IndexReading.state`` says; None where the result must not be kept."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the chunks take in memory."""
+        chunks = [*self.candidates, *(copy for some in self.duplicates.values() for copy in some)]
+        return sum(1_000 + len(each.text) + len(repr(each.metadata)) for each in chunks)
 
     @property
     def crowded(self) -> bool:
@@ -94,36 +102,36 @@ async def search(
     Raises:  ProviderError, Unavailable – as the ports say.
     """
     place = workspace_id, repr(wanted)
+    if legs.store is not None:
+        remembered = None  # nobody tells of its changes
     if remembered is not None and remembered.knows(place):
         watch = Stopwatch()
         with watch.stage("remember"):
             async with legs.index.read(workspace_id) as reading:
                 known = remembered.find(place, await reading.state(wanted.scope))
         if known is not None:
-            return replace(known, timings_ms=watch.finish())
-    result, state = await _search_anew(workspace_id, wanted, legs)
-    if state is not None and remembered is not None:
-        chunks = sum(map(len, result.duplicates.values()), len(result.candidates))
-        remembered.keep(place, state, replace(result, legs=()), chunks)
+            return replace(known, wanted=wanted, timings_ms=watch.finish())
+    result = await _search_anew(workspace_id, wanted, legs)
+    if remembered is not None and result.state is not None:
+        kept = replace(result, legs=(), wanted=replace(wanted, queries=()))
+        remembered.keep(place, result.state, kept, result.size)
     return result
 
 
-async def _search_anew(
-    workspace_id: WorkspaceId, wanted: Search, legs: Legs
-) -> tuple[SearchResult, Hashable]:
-    """Search, and return the state before it; None when not all that was found could be loaded.
+async def _search_anew(workspace_id: WorkspaceId, wanted: Search, legs: Legs) -> SearchResult:
+    """Search, and search again where the first result is not whole.
 
     Holds:   a document that was replaced between finding and loading is searched once more; so
              is more widely, once, where copies took the places of all others.
     """
-    result, state = await _search_once(workspace_id, wanted, legs)
-    if state is None:
-        result, state = await _search_once(workspace_id, wanted, legs)
+    result, complete = await _search_once(workspace_id, wanted, legs)
+    if not complete:
+        result, _ = await _search_once(workspace_id, wanted, legs)
     if not result.crowded:
-        return result, state
+        return result
     wider = replace(wanted, candidates=WIDER * wanted.candidates)
-    result, state = await _search_once(workspace_id, wider, legs)
-    return replace(result, wanted=wanted), state
+    result, _ = await _search_once(workspace_id, wider, legs)
+    return replace(result, wanted=wanted)
 
 
 @asynccontextmanager
@@ -148,8 +156,8 @@ async def _embedding(
 
 async def _search_once(
     workspace_id: WorkspaceId, wanted: Search, legs: Legs
-) -> tuple[SearchResult, Hashable]:
-    """Search, and return the state before it; None when not all that was found could be loaded."""
+) -> tuple[SearchResult, bool]:
+    """Search, and tell whether all that was found could be loaded."""
     watch = Stopwatch()
     async with (
         _embedding(wanted.queries, legs, watch) as embedding,
@@ -180,8 +188,9 @@ async def _search_once(
         ),
         tuple(found),
         distinct.duplicates,
+        state if complete else None,
     )
-    return result, state if complete else None
+    return result, complete
 
 
 async def _load(

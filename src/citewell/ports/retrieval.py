@@ -26,7 +26,7 @@ class IndexReading(Protocol):
     """A look into one workspace's chunks, at one time."""
 
     async def state(self, scope: Scope) -> Hashable:
-        """Return what stands for all that this visitor would find in the scope.
+        """Return what stands for all that this visitor would find in the scope; None for nothing.
 
         Holds:   no state comes back once anything changed that a search of the scope may show.
         """

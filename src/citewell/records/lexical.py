@@ -244,7 +244,8 @@ async def refresh_lexemes(
     await connection.execute(text(COUNT_LEXEMES), values)
     await connection.execute(
         text(
-            "UPDATE collections SET lexical_pending = lexical_pending - :seen, "
+            "UPDATE collections SET stamp = gen_random_uuid(), "
+            "lexical_pending = lexical_pending - :seen, "
             "lexical_chunk_count = :chunks, languages = ARRAY(SELECT d.language FROM documents d "
             "WHERE d.workspace_id = :workspace AND d.collection_id = :collection "
             "AND d.readers IS NULL AND d.chunk_count > 0 AND d.language IS NOT NULL "

@@ -23,8 +23,8 @@ class SearchSpace:
     ``hides`` says that the workspace has documents that the visitor may not see: row-level security
     keeps them out of both legs, but what walks a graph of all vectors has to know. ``languages``
     are those that the chunks' words were stemmed in, as far as the visitor may see them.
-    ``changes`` counts whatever may change a search's result in each collection, hidden documents
-    included: it is for this process only.
+    ``stamps`` are others after whatever may change a search's result in a collection, hidden
+    documents included: they are for this process only.
     """
 
     collection_ids: list[CollectionId]
@@ -35,13 +35,13 @@ class SearchSpace:
     generations: Mapping[str, int]
     hides: bool
     languages: tuple[str, ...]
-    changes: tuple[tuple[UUID, int], ...]
+    stamps: tuple[tuple[UUID, UUID], ...]
 
 
 COLLECTIONS = """
 SELECT c.id, c.chunk_count - coalesce(h.chunks, 0) AS chunk_count, c.lexical_chunk_count,
     c.generation # coalesce(l.versions, 0) AS generation, NOT citewell_sees_all() AS hides,
-    c.languages || coalesce(l.languages, '{}') AS languages, c.changes
+    c.languages || coalesce(l.languages, '{}') AS languages, c.stamp
 FROM collections c
 LEFT JOIN (SELECT collection_id, bit_xor(uuid_hash_extended(active_version_id, 0)) AS versions,
         array_agg(DISTINCT language) FILTER (WHERE chunk_count > 0) AS languages
@@ -71,14 +71,14 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
     hides = any(row.hides for row in collections)
     stemmed = {name for row in collections for name in row.languages if name}
     languages = tuple(sorted(stemmed)) or (DEFAULT_LANGUAGE,)
-    changes = tuple(sorted((row.id, row.changes) for row in collections))
+    stamps = tuple(sorted((row.id, row.stamp) for row in collections))
     sql = FilterSql()
     of_documents = _document_clauses(scope, sql)
     of_documents += [sql.write(each) for each in scope.where if not _asks_for_sections(each)]
     of_chunks = [sql.write(each) for each in scope.where if _asks_for_sections(each)]
     if not of_documents and not of_chunks:
         return SearchSpace(
-            ids, "", {}, chunk_count, term_base, generations, hides, languages, changes
+            ids, "", {}, chunk_count, term_base, generations, hides, languages, stamps
         )
     documents = DOCUMENTS + "".join(f" AND {each}" for each in of_documents)
     chunks = CHUNKS + "".join(f" AND {each}" for each in (*of_documents, *of_chunks))
@@ -100,7 +100,7 @@ async def resolve_scope(connection: Reader, workspace_id: WorkspaceId, scope: Sc
         generations,
         hides,
         languages,
-        changes,
+        stamps,
     )
 
 

@@ -116,7 +116,7 @@ collections = Table(
     _created(),
     Column("generation", BigInteger, nullable=False, server_default="0"),
     Column("languages", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    Column("changes", BigInteger, nullable=False, server_default="0"),
+    Column("stamp", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     PrimaryKeyConstraint("workspace_id", "id"),
     UniqueConstraint("workspace_id", "name"),
     ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),

@@ -281,6 +281,7 @@ def event_stream(events: AsyncGenerator[ServerSentEvent]) -> Response:
 
 
 def observe(timings_ms: Any) -> None:
-    """Count how long each stage took."""
+    """Count how long each stage took that was needed."""
     for name, milliseconds in timings_ms.items():
-        STAGE_SECONDS.labels(name).observe(milliseconds / 1000)
+        if milliseconds:
+            STAGE_SECONDS.labels(name).observe(milliseconds / 1000)

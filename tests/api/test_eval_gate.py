@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from bench.gate_mutations import HARMS, closes, measure, slower
+from bench.gate_mutations import closes, measure
 from bench.ingest_harms import INGEST_HARMS
+from bench.search_harms import HARMS, slower
 
 from api.conftest import EXAMPLE_FILES
 from api.stage import Api

@@ -182,28 +182,26 @@ async def open_services(settings: Settings, *, worker: bool = False) -> AsyncGen
     """Open everything that answers questions and takes uploads; close it at the end.
 
     A worker's embedder takes the texts of several documents together, one core a batch.
-
     Raises:  InputError – a server's URL is missing.
     """
     async with AsyncExitStack() as stack:
+        redis_url = _url(settings.redis_url, "REDIS")
         database = Database(_url(settings.database_url, "DATABASE"), settings.database_pool)
         stack.push_async_callback(database.close)
-        queue = CeleryQueue(_url(settings.redis_url, "REDIS"))
+        queue = CeleryQueue(redis_url)
         stack.push_async_callback(queue.close)
         embedder = open_embedder(settings, stack, worker=worker)
         if embedder.dimension != FIRST_DIMENSION:
             await ensure_vector_table(database, embedder.dimension)
         blobs = LocalBlobStore(settings.blobs_folder)
         egress = CheckedEgress(settings.egress.enabled, settings.egress.allow_private)
-        redis_url = _url(settings.redis_url, "REDIS")
         language_model = open_language_model(settings)
         if language_model is not None:
             stack.push_async_callback(language_model.close)
         reranker = open_reranker(settings, language_model, stack)
         diagnostics = CeleryDiagnostics(make_celery(redis_url), redis_url)
         stack.push_async_callback(diagnostics.close)
-        limiter = FallbackLimiter(ValkeyLimiter(redis_url), MemoryLimiter())
-        stack.push_async_callback(limiter.close)
+        limiter = _open_limiter(redis_url, stack)
         yield Services(
             settings=settings,
             database=database,
@@ -265,6 +263,12 @@ def open_celery(settings: Settings) -> Celery:
     app = make_celery(_url(settings.redis_url, "REDIS"))
     register_diagnostics(app)
     return app
+
+
+def _open_limiter(redis_url: str, stack: AsyncExitStack) -> FallbackLimiter:
+    limiter = FallbackLimiter(ValkeyLimiter(redis_url), MemoryLimiter())
+    stack.push_async_callback(limiter.close)
+    return limiter
 
 
 def _url(url: SecretStr | None, name: str) -> str:

@@ -37,7 +37,7 @@ from citewell.evals.compare import bootstrap
 from citewell.evals.datasets import EvalQuestion
 from citewell.evals.metrics import measure_search, of_candidate
 from citewell.ports import ChunkIndex
-from citewell.records.lexical import LEAST_POSTING_BUDGET
+from citewell.records.lexical_lookup import LEAST
 from citewell.records.schema import migrate
 from citewell.records.session import Database
 from citewell.settings import Settings
@@ -63,7 +63,7 @@ class Case:
     name: str
     cut: Cut
     sets: tuple[str, ...] = PLAIN
-    budget: int | None = LEAST_POSTING_BUDGET
+    budget: int | None = LEAST
     candidates: int = 100
     fusion: str = "convex"
     weight: float = 0.5
@@ -81,7 +81,7 @@ def list_cases(settings: Settings) -> list[Case]:
             "rrf60": "RRF, k = 60", "rrf10": "RRF, k = 10"}  # fmt: skip
     cases = [
         *(replace(base, group="budget", name=f"BM25 budget {each or 'unlimited'}", budget=each)
-          for each in (125, 250, 500, 1000, 2000, None)),
+          for each in (60, 125, 250, 500, 1000, None)),
         *(replace(base, group="fusion", name=f"convex, w = {each}", weight=each)
           for each in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
         *(replace(base, group="fusion", name=name, fusion=way) for way, name in ways.items()),

@@ -32,7 +32,7 @@ from citewell.domain.languages import DEFAULT_LANGUAGE
 from citewell.ingest.chunk import WordCosts
 from citewell.ingest.embed import embed
 from citewell.ports import Embedder, Vectors
-from citewell.records import lexical
+from citewell.records import lexical, lexical_lookup
 from citewell.records.session import Database
 from citewell.records.statements import text
 from citewell.records.version_rows import (
@@ -123,12 +123,11 @@ class Bench:
         return Indexed(made, list(made), vectors, collection)
 
     async def ask(self, found: TuningSet, indexed: Indexed, budget: int | None) -> list[Legs]:
-        """Ask both legs each question; the lexical one with so many postings, or all of them."""
+        """Ask both legs each question; the lexical one with so large a budget, or none."""
         questions = [each.text for each in found.questions]
         asked = await self._embedder.embed(questions, "query")
-        before = lexical.LEAST_POSTING_BUDGET, lexical.MOST_POSTING_BUDGET
-        most = 10**9 if budget is None else budget
-        lexical.LEAST_POSTING_BUDGET = lexical.MOST_POSTING_BUDGET = most
+        before = lexical_lookup.LEAST, lexical_lookup.MOST
+        lexical_lookup.LEAST = lexical_lookup.MOST = 10**9 if budget is None else budget
         scope = Scope(collection_id=indexed.collection_id)
         legs: list[Legs] = []
         try:
@@ -139,7 +138,7 @@ class Bench:
                     )
                 legs.append(Legs(_nearest(indexed, vector), words))
         finally:
-            lexical.LEAST_POSTING_BUDGET, lexical.MOST_POSTING_BUDGET = before
+            lexical_lookup.LEAST, lexical_lookup.MOST = before
         return legs
 
     async def _embed_chunks(self, chunks: Sequence[Chunk]) -> Vectors:

@@ -25,13 +25,10 @@ RECORDS = [path.stem for path in (SOURCE / "records").glob("*.py") if path.stem 
 SYSTEM_ONLY = {"principals", "memberships", "browser_sessions", "sign_ins", "purges"}
 """Credentials, and proofs of purges: the application's role may not even read them."""
 WITHOUT_WORKSPACE = {"workspaces", "workers"} | SYSTEM_ONLY
-TABLES = sorted(name for name in metadata.tables if name not in WITHOUT_WORKSPACE)
 
 OUTLIVING = {"audit_log", "audit_chain", "audit_heads"}
 """They stay when their workspace is gone."""
 
-WITHOUT_ROWS = {"lock_blobs", "read_server_versions"}
-"""They read and write no row of any workspace: a lock, the servers' versions."""
 LIMITED = {"documents", "versions", "sections", "chunks", "chunk_terms", "vectors_384", "jobs",
     "staged_texts", "staged_chunks", "staged_embeddings", "answers", "feedback",
     "suggestions"}  # fmt: skip

@@ -21,7 +21,7 @@ def test_settings_fit(gibibytes: float) -> None:
     total = int(gibibytes * GIBIBYTE)
     fitted = postgres_memory(total, pool=10)
     shared = _megabytes(fitted, "shared_buffers")
-    assert 128 <= shared <= 1024
+    assert 128 <= shared <= 4096
     assert shared * 4 <= total // MEBIBYTE
     assert 4 <= _megabytes(fitted, "work_mem") <= 64
     assert 64 <= _megabytes(fitted, "maintenance_work_mem") <= 1024

@@ -94,7 +94,7 @@ async def test_an_unknown_identifier_leaves_its_words(database: Database) -> Non
 async def test_no_budget_drops_an_identifier(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("citewell.records.lexical.LEAST_POSTING_BUDGET", 0)
+    monkeypatch.setattr("citewell.records.lexical_lookup.LEAST", 0)
     texts = ["rare words alpha beta", *["PART-1000-X gamma"] * 40]
     made = await add_document(database, A, "a.txt", texts)
     found = await _search(database, "alpha beta PART-1000-X")

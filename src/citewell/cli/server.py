@@ -1,5 +1,6 @@
 """The API's listening socket and its HTTP server."""
 
+import gc
 import resource
 import socket
 import threading
@@ -52,6 +53,15 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.stopping = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, with all that is loaded left out of later garbage collections.
+
+        Cost:    a full one held every request up for about 0.2 s.
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take SIGINT or SIGTERM."""

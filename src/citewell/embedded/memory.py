@@ -52,7 +52,7 @@ def postgres_memory(memory_bytes: int, pool: int) -> dict[str, str]:
     """
     maintenance = _clamp(memory_bytes // 32, 64, 1024)
     fitted = {
-        "shared_buffers": f"{_clamp(memory_bytes // 16, 128, 1024)}MB",
+        "shared_buffers": f"{_clamp(memory_bytes // 8, 128, 4096)}MB",
         "effective_cache_size": f"{_clamp(memory_bytes // 2, 256, 32 * 1024)}MB",
         "work_mem": f"{_clamp(memory_bytes // 512, 4, 64)}MB",
         "maintenance_work_mem": f"{maintenance}MB",

@@ -1,7 +1,8 @@
 """The lexical leg: exact BM25 inside PostgreSQL, with no extension but pgvector.
 
-The question's lexemes are weighed by their idf; a GIN index finds the chunks that hold its rarer
-terms; the inner product of the chunk's term weights with the question's idf vector is BM25.
+The question's lexemes are weighed by their idf; a GIN index finds the chunks that have one of its
+rare terms or two of the others; the inner product of the chunk's term weights with the question's
+idf vector is BM25.
 docs/decisions/0003 says why the search runs in functions of their own under row-level security.
 Chunks with a quoted phrase of the question, or an identifier that it names, come before others.
 
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, CollectionId, LegResult, Scope, WorkspaceId
 from citewell.records.asked import Asked, Code, read_asked
+from citewell.records.lexical_lookup import choose_lookup
 from citewell.records.reading import Reader, read_tuples
 from citewell.records.scope import SearchSpace, resolve_scope
 from citewell.records.statements import text
@@ -22,14 +24,6 @@ from citewell.records.tables import LEXICAL_DIMENSION
 
 Weights = dict[int, float]
 """How much each term of a question counts, by its place in the vectors."""
-
-LEAST_POSTING_BUDGET, MOST_POSTING_BUDGET = 1_000, 5_000
-POSTING_SHARE = 1 / 25
-"""Candidates read from the index before scoring, and what share of the chunks they are between.
-
-Measured on SciFact's train queries at 11,821 chunks: 1,000 change nDCG@10 by -.0005 ± .001 against
-2,000, no budget by nothing (docs/decisions/0016).
-"""
 
 
 async def search_lexical(
@@ -41,8 +35,8 @@ async def search_lexical(
 ) -> LegResult:
     """Return the best chunks by BM25, best first, and the question's terms' idf.
 
-    Holds: a scope of named documents or metadata is searched exactly, a larger one within the
-    posting budget of its rarest terms. Chunks with a phrase or an identifier of the question are
+    Holds: a scope of named documents or metadata is searched exactly, a larger one within what
+    ``choose_lookup`` chooses. Chunks with a phrase or an identifier of the question are
     always looked for; they come before all others, and ``first`` names them.
     """
     space = scope
@@ -92,11 +86,17 @@ class _LexicalSearch:
                 "ORDER BY score DESC, chunk_id LIMIT :limit",
                 weights,
             )
+        words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
+        words = [word for word in words if word.lexemes[0].position in weights]
+        lookup = choose_lookup(words, self.space.chunk_count, self.limit)
         return await self._scores(
-            "SELECT chunk_id, score FROM citewell_search_lexical("
-            "CAST(:keys AS bigint[]), CAST(:question AS sparsevec), :limit)",
+            "SELECT chunk_id, score FROM citewell_search_lexical(CAST(:keys AS bigint[]), "
+            "CAST(:rarer AS text[]), CAST(:others AS text[]), "
+            "CAST(:question AS sparsevec), :limit)",
             weights,
-            keys=_keys_within_budget(asked, weights, self.space.chunk_count),
+            keys=[*(key for (key,) in _keys_of(asked.codes)), *lookup.keys],
+            rarer=[_array(rarer) for rarer, _ in lookup.pairs],
+            others=[_array(others) for _, others in lookup.pairs],
         )
 
     async def holders(
@@ -110,8 +110,9 @@ class _LexicalSearch:
                 "SELECT chunk_id, score FROM citewell_search_holders(CAST(:held AS text[]), "
                 "CAST(:patterns AS text[]), CAST(:question AS sparsevec), :limit)"
             )
-        literals = ["{" + ",".join(map(str, sorted(keys))) + "}" for keys in held]
-        return await self._scores(statement, weights, held=literals, patterns=list(patterns))
+        return await self._scores(
+            statement, weights, held=list(map(_array, held)), patterns=list(patterns)
+        )
 
     async def matching(
         self, scores: Mapping[ChunkId, float], patterns: Sequence[str]
@@ -182,26 +183,12 @@ def _vector(weights: Weights) -> str:
     return f"{{{inside}}}/{LEXICAL_DIMENSION}"
 
 
+def _array(keys: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, sorted(keys))) + "}"
+
+
 def _keys_of(codes: Iterable[Code]) -> list[tuple[int]]:
     return [(key,) for code in codes for key in code.lexeme.keys]
-
-
-def _keys_within_budget(asked: Asked, weights: Weights, chunk_count: int) -> list[int]:
-    """Take all codes' keys, and the rarest words' while their postings fit the budget.
-
-    Two words are taken at least.
-    """
-    budget = min(max(chunk_count * POSTING_SHARE, LEAST_POSTING_BUDGET), MOST_POSTING_BUDGET)
-    keys = [key for code in asked.codes for key in code.lexeme.keys]
-    words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
-    words = [word for word in words if word.lexemes[0].position in weights]
-    postings = 0
-    for rank, word in enumerate(sorted(words, key=lambda word: (word.frequency, word.name))):
-        postings += word.frequency
-        if rank >= 2 and postings > budget:
-            break
-        keys += [key for lexeme in word.lexemes for key in lexeme.keys]
-    return keys
 
 
 async def refresh_lexemes(

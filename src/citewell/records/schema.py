@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest revision; a test compares it with the migrations folder."""
 
 MIGRATION_LOCK = 4_129_889_001

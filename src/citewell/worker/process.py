@@ -1,6 +1,7 @@
 """One worker process: Celery's threads hand job ids to an event loop that does the work."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -246,6 +247,8 @@ def run_worker(
     # Messages are JSON ids, never pickle, so that a root worker is no danger by its broker.
     warnings.simplefilter("ignore", SecurityWarning)
     app: Any = make_app(settings, worker)
+    gc.collect()
+    gc.freeze()  # what is loaded stays; a full collection need not look through it
     try:
         app.Worker(
             pool="threads",

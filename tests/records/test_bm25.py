@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from citewell.domain import ChunkId, Scope, WorkspaceId
+from citewell.domain import ChunkId, Scope, Visitor, WorkspaceId
 from citewell.records.collections import add_collection
 from citewell.records.lexical import search_lexical
-from citewell.records.session import Database
+from citewell.records.readers import set_readers
+from citewell.records.session import Database, acting_as
 from citewell.records.version_rows import terms_of
 from records.databases import open_database
 from records.rows import A, Published, add_document, add_workspace
@@ -195,3 +196,51 @@ async def test_punctuation_of_any_script_parts_words(database: Database, written
                                       "word " * 2000])  # fmt: skip
 async def test_any_text_is_a_question(world: World, question: str) -> None:
     await _search(world, question, Scope())
+
+
+@pytest.fixture
+def only_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no room for single words."""
+    for name in ("ALL_POSTINGS", "SHARE", "LEAST", "MOST"):
+        monkeypatch.setattr(f"citewell.records.lexical_lookup.{name}", 0)
+
+
+@pytest.mark.parametrize("question", ["clock watch stars noon", "sea navigation water"])
+@pytest.mark.usefixtures("only_pairs")
+async def test_pairs_find_the_chunks_that_have_two_words(world: World, question: str) -> None:
+    collections = {each.collection_id for each in world.documents}
+    expected, idf = await world.plain_bm25(question, collections)
+    several = {
+        chunk_id: score
+        for chunk_id, score in expected.items()
+        if sum(bool(world.chunks[chunk_id]["terms"][lexeme]) for lexeme in idf) > 1
+    }
+    assert 0 < len(several) < len(expected)
+    found = await _search(world, question, Scope(), 1000)
+    assert found.scores == pytest.approx(several, abs=1e-3)
+
+
+SEARCH_BY_KEYS = text(
+    "SELECT count(*) FROM citewell_search_lexical(CAST(:keys AS bigint[]), ARRAY[:one], "
+    "ARRAY[:one], CAST('{1:1}/536870912' AS sparsevec), 100)"
+)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_keys_open_no_other_workspace_and_nothing_hidden(
+    database: Database, alone: bool
+) -> None:
+    other = await add_workspace(database)
+    await add_document(database, A, "open.txt", ["the clock"])
+    limited = await add_document(database, A, "limited.txt", ["a clock"])
+    async with database.transaction(A) as connection:
+        await set_readers(connection, A, {limited.document_id: ["group:red"]}, None)
+        key = await connection.scalar(
+            text("SELECT citewell_term_key(id, 'clock') FROM collections")
+        )
+    given = {"keys": [key] if alone else [], "one": f"{{{key}}}"}
+    stranger = Visitor("key:stranger", tags=("role:viewer",))
+    for workspace, visitor, found in ((A, Visitor(), 2), (A, stranger, 1), (other, Visitor(), 0)):
+        with acting_as(visitor):
+            async with database.transaction(workspace) as connection:
+                assert await connection.scalar(SEARCH_BY_KEYS, given) == found

@@ -83,7 +83,7 @@ async def test_a_walk_is_broader_in_a_larger_index(
     async with database.transaction(PUBLIC_WORKSPACE) as connection:
         space = await resolve_scope(connection, PUBLIC_WORKSPACE, Scope())
         assert await dense.walks(connection, space)
-    assert dense.parameters["hnsw.ef_search"] == "400", "16 times the vectors, to the power of .75"
+    assert dense.parameters["hnsw.ef_search"] == "528", "16 times the vectors, to the power of .85"
     async with database.reading(PUBLIC_WORKSPACE, dense.parameters) as reading:
         asked = text("SELECT current_setting('hnsw.ef_search')")
-        assert await reading.scalar(asked, {}) == "400"
+        assert await reading.scalar(asked, {}) == "528"

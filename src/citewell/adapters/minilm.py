@@ -49,10 +49,8 @@ class MiniLMEmbedder:
 
     The graph quantises activations over a whole batch, so neighbours move a vector slightly (to a
     cosine of .99 in a batch of eight). A question's vector must not depend on who else asks:
-    questions run one by one, never in one tensor. They run on the event loop, one thread each: a
-    hop to another thread, for each or for all that wait, was within the noise at 1, 8 and 50
-    callers (0.93 to 1.09 of it), and two threads cost some 7 % more CPU time a question (up to 19 %
-    with eight callers) and were not faster beside other work.
+    questions run one by one, never in one tensor, with one thread each: two cost some 7 % more CPU
+    time a question (up to 19 % with eight callers) and were not faster beside other work.
 
     Cost:   0.5 to 0.7 of the CPU time of the graph in the wheel; the first start builds for ~1 s.
             36 MB for the one-thread session beside one with more threads.

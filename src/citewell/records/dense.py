@@ -34,18 +34,20 @@ SELECT EXISTS (SELECT FROM chunks WHERE workspace_id = :workspace
     AND collection_id = ANY(CAST(:collections AS uuid[])){documents})
 """
 
-WIDENED_FROM, WIDENING, WIDEST = 50_000, 0.75, 1000
+WIDENED_FROM, WIDENING, WIDEST = 50_000, 0.85, 1000
 """A walk grows broader with the index from so many vectors on, by this power, to pgvector's most.
 
-Measured with made-up vectors: of the ten nearest, a breadth of 100 finds .98 among 50,000 and .74
-among 500,000, where 600 finds .87 (``bench.search``).
+Measured with made-up vectors: of the ten nearest, a breadth of 100 finds .98 among 50,000, and 700
+find .96 among 500,000 (docs/decisions/0019).
 """
 
 COUNT = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"
 COUNT_SECONDS = 60.0
 """How long a table's size is taken to be what it was; the server only estimates it itself."""
-EXACT_PER_WALKED = 1_600
-"""Vectors that are compared in the time in which a walk finds its way where it may see all."""
+EXACT_PER_WALKED = 12_000
+"""Vectors that are compared rather than walked to, where a walk may see all. The time is the same
+at 4,000; but a walk past others' vectors misses more, however broad it is (docs/decisions/0019).
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,9 +57,8 @@ class DenseSearch:
     """How the vectors of one model are searched.
 
     Holds: up to ``exact_below_chunks`` in scope the result is exact; above, HNSW with an iterative
-    scan, so that a small scope inside a large index loses nothing for being small. A scope that is
-    so small a part of the index that a walk would meet mostly others' vectors is searched exactly
-    too: both take the same time where n² is ``exact_per_walked`` times all vectors. For somebody
+    scan. A scope that is so small a part of the index that a walk would meet mostly others' vectors
+    is searched exactly too, up to where n² is ``exact_per_walked`` times all vectors. For somebody
     who may not see every document it is always exact: a walk through the graph would depend on
     vectors that are hidden.
     """

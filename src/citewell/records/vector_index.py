@@ -10,8 +10,7 @@ from citewell.records.vector_tables import FIRST_DIMENSION, vector_table
 BUILD_LOCK = 4_129_889_003
 """Advisory lock of the process that builds."""
 BREADTH = 128
-"""``ef_construction``, twice pgvector's: among 500,000 made-up vectors a walk of the same length
-finds .96 of the ten nearest instead of .90 (docs/decisions/0018)."""
+"""``ef_construction``, twice pgvector's: docs/decisions/0019."""
 BUSY_FACTOR = 5
 """While documents come in, exact search may reach this much further: some 20 ms on one core."""
 

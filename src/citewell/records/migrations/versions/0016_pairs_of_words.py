@@ -9,13 +9,15 @@ depends_on = None
 
 # A key holds its collection, so the keys alone find one workspace's chunks; OFFSET 0 keeps the
 # planner from reading the index of all of the workspace's chunks as well. A chunk with three of the
-# words is found by several pairs, and UNION keeps one of it.
+# words is found by several pairs, and UNION keeps one of it. The index of keys serves every lookup,
+# however many keys there are and whatever the statistics say, so it is planned once a connection.
 SEARCH = """
 SET LOCAL ROLE citewell_system;
 CREATE FUNCTION citewell_search_lexical(
     keys bigint[], rarer text[], others text[], question sparsevec, most integer)
 RETURNS TABLE (chunk_id uuid, score float8)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS
 $$ SELECT s.chunk_id, -s.distance FROM (
        (SELECT t.workspace_id, t.document_id, t.chunk_id, t.bm25 <#> $4 AS distance
         FROM chunk_terms t WHERE t.keys && $1 OFFSET 0)

@@ -44,9 +44,11 @@ find .96 among 500,000 (docs/decisions/0019).
 COUNT = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"
 COUNT_SECONDS = 60.0
 """How long a table's size is taken to be what it was; the server only estimates it itself."""
-EXACT_PER_WALKED = 12_000
-"""Vectors that are compared rather than walked to, where a walk may see all. The time is the same
-at 4,000; but a walk past others' vectors misses more, however broad it is (docs/decisions/0019).
+EXACT_PER_WALKED = 4_000
+"""Vectors that are compared in the time in which a walk finds its way where it may see all."""
+WALKED_SHARE, MOST_COMPARED = 1 / 5, 100_000
+"""A walk past others' vectors misses more, however broad it is: up to so many vectors are compared
+where they are a smaller share of the index (docs/decisions/0019); that takes some 70 ms.
 """
 
 _log = structlog.get_logger(__name__)
@@ -58,9 +60,9 @@ class DenseSearch:
 
     Holds: up to ``exact_below_chunks`` in scope the result is exact; above, HNSW with an iterative
     scan. A scope that is so small a part of the index that a walk would meet mostly others' vectors
-    is searched exactly too, up to where n² is ``exact_per_walked`` times all vectors. For somebody
-    who may not see every document it is always exact: a walk through the graph would depend on
-    vectors that are hidden.
+    is searched exactly too: both take the same time where n² is ``exact_per_walked`` times all
+    vectors. For somebody who may not see every document it is always exact: a walk through the
+    graph would depend on vectors that are hidden.
     """
 
     model: str
@@ -119,7 +121,10 @@ class DenseSearch:
         if monotonic() - self._counted > COUNT_SECONDS:
             counted = await connection.scalar(text(COUNT), {"table": vector_table(self.dimension)})
             self._vectors, self._counted = max(counted or 0.0, 0.0), monotonic()
-        return space.chunk_count**2 >= self.exact_per_walked * self._vectors
+        count = space.chunk_count
+        if count < WALKED_SHARE * self._vectors and count <= MOST_COMPARED:
+            return False
+        return count**2 >= self.exact_per_walked * self._vectors
 
     async def _has_chunks(
         self, connection: Reader, workspace_id: WorkspaceId, space: SearchSpace

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from citewell.domain import ChunkId, CollectionId, LegResult, Scope, WorkspaceId
 from citewell.records.asked import Asked, Code, read_asked
-from citewell.records.lexical_lookup import choose_lookup
+from citewell.records.lexical_lookup import Keys, choose_lookup
 from citewell.records.reading import Reader, read_tuples
 from citewell.records.scope import SearchSpace, resolve_scope
 from citewell.records.statements import text
@@ -88,15 +88,26 @@ class _LexicalSearch:
             )
         words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
         words = [word for word in words if word.lexemes[0].position in weights]
+        codes = [key for (key,) in _keys_of(asked.codes)]
         lookup = choose_lookup(words, self.space.chunk_count, self.limit)
+        scores = await self._look_up((*codes, *lookup.keys), lookup.pairs, weights)
+        if len(scores) < self.limit and lookup.instead:
+            scores |= await self._look_up((*codes, *lookup.instead), (), weights)
+            ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+            scores = dict(ranked[: self.limit])
+        return scores
+
+    async def _look_up(
+        self, keys: Keys, pairs: Sequence[tuple[Keys, Keys]], weights: Weights
+    ) -> dict[ChunkId, float]:
         return await self._scores(
             "SELECT chunk_id, score FROM citewell_search_lexical(CAST(:keys AS bigint[]), "
             "CAST(:rarer AS text[]), CAST(:others AS text[]), "
             "CAST(:question AS sparsevec), :limit)",
             weights,
-            keys=[*(key for (key,) in _keys_of(asked.codes)), *lookup.keys],
-            rarer=[_array(rarer) for rarer, _ in lookup.pairs],
-            others=[_array(others) for _, others in lookup.pairs],
+            keys=list(keys),
+            rarer=[_array(rarer) for rarer, _ in pairs],
+            others=[_array(others) for _, others in pairs],
         )
 
     async def holders(

@@ -63,10 +63,15 @@ class Turnstile:
             self._timer = loop.call_later(self._step, self._look)
         try:
             await waiting.turn
-        except asyncio.CancelledError:
+        except BaseException:
+            waiting.turn.cancel()
+            if waiting in self._queue:
+                self._queue.remove(waiting)
             if not waiting.turn.cancelled() and waiting.turn.exception() is None:
                 self._give_on()  # it came in the same moment
             raise
+        finally:
+            self._rest()
 
     def _give_on(self) -> None:
         while self._queue:
@@ -75,6 +80,12 @@ class Turnstile:
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _rest(self) -> None:
+        """Look no more when nobody waits."""
+        if self._timer is not None and not self._queue:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
         """Send those away who stood still or waited for too long; look again while anyone waits."""

@@ -10,7 +10,8 @@ depends_on = None
 # A key holds its collection, so the keys alone find one workspace's chunks; OFFSET 0 keeps the
 # planner from reading the index of all of the workspace's chunks as well. A chunk with three of the
 # words is found by several pairs, and UNION keeps one of it. The index of keys serves every lookup,
-# however many keys there are and whatever the statistics say, so it is planned once a connection.
+# however many keys there are and whatever the statistics say, so one plan does for a connection
+# (from PostgreSQL 18 on; before, functions are planned each time).
 SEARCH = """
 SET LOCAL ROLE citewell_system;
 CREATE FUNCTION citewell_search_lexical(

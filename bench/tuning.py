@@ -81,7 +81,7 @@ def list_cases(settings: Settings) -> list[Case]:
             "rrf60": "RRF, k = 60", "rrf10": "RRF, k = 10"}  # fmt: skip
     cases = [
         *(replace(base, group="budget", name=f"BM25 budget {each or 'unlimited'}", budget=each)
-          for each in (60, 125, 250, 500, 1000, None)),
+          for each in (60, 125, 250, 500, 1000, 2000, None)),
         *(replace(base, group="fusion", name=f"convex, w = {each}", weight=each)
           for each in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
         *(replace(base, group="fusion", name=name, fusion=way) for way, name in ways.items()),

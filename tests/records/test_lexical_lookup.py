@@ -36,7 +36,7 @@ def test_few_chunks_are_all_read_whatever_was_counted_before() -> None:
 
 
 def test_rare_words_are_alone_and_frequent_ones_in_pairs() -> None:
-    found = choose_lookup(_words(20, 9_000, 160, 700, 40), CHUNKS, WANTED)
+    found = choose_lookup(_words(20, 9_000, 360, 700, 40), CHUNKS, WANTED)
     assert found.keys == (0, 4, 2), "with the next they were over half of the budget"
     assert found.pairs == (((3,), (1,)),)
 
@@ -47,10 +47,10 @@ def test_the_rarest_word_is_alone_unless_it_is_very_frequent() -> None:
 
 
 def test_pairs_that_are_seldom_together_come_first() -> None:
-    found = choose_lookup(_words(240, 800, 9_000, 20_000, 500), CHUNKS, WANTED)
+    found = choose_lookup(_words(480, 800, 9_000, 20_000, 500), CHUNKS, WANTED)
     assert found.keys == (0,)
-    # 8 chunks with 500 and 800, then 90 and 144, which leave 18 of 260: the next has 200.
-    assert found.pairs == (((4,), (1, 2)), ((1,), (2,)))
+    # 8 chunks with 500 and 800, then 90, 144 and 200, which leave 78 of 520: the next has 320.
+    assert found.pairs == (((4,), (1, 2, 3)), ((1,), (2,)))
 
 
 def test_two_frequent_words_are_a_pair_whatever_it_has() -> None:

@@ -14,7 +14,7 @@ from citewell.records.asked import Word
 
 ALL_POSTINGS = 1_000
 """When all words together have no more postings, every chunk with any of them is scored."""
-SHARE, LEAST, MOST = 1 / 200, 500, 3_000
+SHARE, LEAST, MOST = 1 / 200, 1_000, 3_000
 """Else the budget is this share of the chunks, between these; half of it is for single words."""
 MOST_PAIRED = 12
 """Words that are paired; a question of hundreds has thousands of pairs."""

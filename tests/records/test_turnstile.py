@@ -86,3 +86,23 @@ async def test_everyone_who_stops_gives_all_places_back() -> None:
         await asyncio.gather(*crowd, return_exceptions=True)
     async with asyncio.timeout(1), turnstile.place(), turnstile.place(), turnstile.place():
         pass
+
+
+def test_another_event_loop_is_waited_in_as_well() -> None:
+    turnstile = Turnstile(0, still_seconds=0.1, most_seconds=10)
+
+    async def give_up_soon() -> None:
+        waiting = asyncio.create_task(stay(turnstile, 0, [], 0))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async def wait() -> None:
+        async with asyncio.timeout(5):
+            await stay(turnstile, 0, [], 1)
+
+    asyncio.run(give_up_soon())
+    started = monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(wait())
+    assert monotonic() - started < 1

@@ -27,8 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.scifact import percentile
 from citewell import embedded
+from citewell.api.access_gate import AccessGate
 from citewell.api.app import create_app
-from citewell.api.gate import AccessGate, Caller
+from citewell.api.gate import Caller
 from citewell.api.limits import FailureLimit, RequestLimit
 from citewell.domain import LOCAL_PRINCIPAL, PUBLIC_WORKSPACE
 from citewell.records.schema import migrate

@@ -54,11 +54,18 @@ GRANT citewell_app TO bench_bypass;
 GRANT bench_bypass TO citewell WITH INHERIT FALSE, SET TRUE;
 CREATE SCHEMA bench_bare;
 GRANT USAGE ON SCHEMA bench_bare TO bench_bypass;
-CREATE FUNCTION bench_bare.citewell_search_lexical(bigint[], public.sparsevec, most integer)
+CREATE FUNCTION bench_bare.citewell_search_lexical(
+    bigint[], text[], text[], public.sparsevec, most integer)
 RETURNS TABLE (chunk_id uuid, score float8) LANGUAGE sql STABLE AS
-$$ SELECT t.chunk_id, -(t.bm25 <#> $2) FROM public.chunk_terms t
-   WHERE t.workspace_id = public.citewell_workspace() AND t.keys && $1
-   ORDER BY t.bm25 <#> $2, t.chunk_id LIMIT $3 $$;
+$$ SELECT chunk_id, -distance FROM (
+       (SELECT t.chunk_id, t.bm25 <#> $4 AS distance FROM public.chunk_terms t
+        WHERE t.keys && $1 OFFSET 0)
+       UNION
+       SELECT p.* FROM unnest($2, $3) AS pair (rarer, others) CROSS JOIN LATERAL (
+           SELECT t.chunk_id, t.bm25 <#> $4 AS distance FROM public.chunk_terms t
+           WHERE t.keys && pair.rarer::bigint[] AND t.keys && pair.others::bigint[]
+           OFFSET 0) AS p) AS s
+   ORDER BY distance, chunk_id LIMIT $5 $$;
 """
 
 

@@ -20,6 +20,7 @@ from citewell.records.session import Database
 from citewell.records.tables import metadata
 
 SOURCE = Path(citewell.__file__).parent
+BENCH = Path(__file__).parents[1] / "bench"
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "versions" not in path.parts)
 RECORDS = [path.stem for path in (SOURCE / "records").glob("*.py") if path.stem != "__init__"]
 SYSTEM_ONLY = {"principals", "memberships", "browser_sessions", "sign_ins", "purges"}
@@ -200,3 +201,8 @@ def test_only_the_session_commits() -> None:
 def test_the_wheel_and_the_package_agree_on_the_version() -> None:
     written = (SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert f'\nversion = "{citewell.__version__}"\n' in written
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCH.glob("[a-z]*.py")))
+def test_every_measurement_can_be_imported(name: str) -> None:
+    assert import_module(f"bench.{name}").__doc__

@@ -80,10 +80,11 @@ async def test_a_walk_is_broader_in_a_larger_index(
     assert dense.parameters["hnsw.ef_search"] == "50", "nothing is known of the index yet"
     async with database.owner_connection() as connection:
         await connection.execute(text("ANALYZE vectors_384"))
-    async with database.transaction(PUBLIC_WORKSPACE) as connection:
-        space = await resolve_scope(connection, PUBLIC_WORKSPACE, Scope())
-        assert await dense.walks(connection, space)
+    asked = text("SELECT current_setting('hnsw.ef_search')")
+    async with database.reading(PUBLIC_WORKSPACE, dense.parameters) as reading:
+        space = await resolve_scope(reading, PUBLIC_WORKSPACE, Scope())
+        await dense.search(reading, PUBLIC_WORKSPACE, random_vectors(1)[0], space, 10)
+        assert await reading.scalar(asked, {}) == "528", "in the first search already"
     assert dense.parameters["hnsw.ef_search"] == "528", "16 times the vectors, to the power of .85"
     async with database.reading(PUBLIC_WORKSPACE, dense.parameters) as reading:
-        asked = text("SELECT current_setting('hnsw.ef_search')")
         assert await reading.scalar(asked, {}) == "528"

@@ -41,6 +41,7 @@ Measured with made-up vectors: of the ten nearest, a breadth of 100 finds .98 am
 find .96 among 500,000 (docs/decisions/0019).
 """
 
+SET_BREADTH = text("SELECT set_config('hnsw.ef_search', :breadth, true)")
 COUNT = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"
 COUNT_SECONDS = 60.0
 """How long a table's size is taken to be what it was; the server only estimates it itself."""
@@ -96,7 +97,10 @@ class DenseSearch:
         if not space.chunk_count:
             return LegResult({})
         names = {"table": vector_table(self.dimension), "dimension": self.dimension}
+        before = self.parameters
         query = NEAREST if await self.walks(connection, space) else EXACT
+        if self.parameters != before:  # the index was counted just now
+            await connection.execute(SET_BREADTH, {"breadth": self.parameters["hnsw.ef_search"]})
         rows = await read_tuples(
             connection,
             text(query.format(documents=space.documents_sql, **names)),

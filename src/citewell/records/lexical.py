@@ -88,7 +88,7 @@ class _LexicalSearch:
             )
         words = [*asked.words, *(piece for code in asked.codes for piece in code.pieces)]
         words = [word for word in words if word.lexemes[0].position in weights]
-        codes = [key for (key,) in _keys_of(asked.codes)]
+        codes = [key for code in asked.codes for key in code.lexeme.keys]
         lookup = choose_lookup(words, self.space.chunk_count, self.limit)
         scores = await self._look_up((*codes, *lookup.keys), lookup.pairs, weights)
         if len(scores) < self.limit and lookup.instead:

@@ -12,7 +12,7 @@ BUILD_LOCK = 4_129_889_003
 BREADTH = 128
 """``ef_construction``, twice pgvector's: docs/decisions/0019."""
 BUSY_FACTOR = 5
-"""While documents come in, exact search may reach this much further: some 20 ms on one core."""
+"""While documents come in, exact search may reach this much further: some 35 ms on one core."""
 
 
 def index_name(dimension: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-STEPS = 4
+STEPS = 8
 """Parts of the time in which nobody may move on, each looked at by itself."""
 
 
@@ -54,9 +54,7 @@ class Turnstile:
     async def _wait(self) -> None:
         """Wait in one's place of the queue; whoever stops waiting takes none."""
         loop = asyncio.get_running_loop()
-        # A look that is due already may come at once; it does not count.
-        since = self._looks if self._timer is None else self._looks + 1
-        waiting = _Waiting(loop.create_future(), since)
+        waiting = _Waiting(loop.create_future(), self._looks)
         self._queue.append(waiting)
         if self._timer is None:
             self._moved = False
